@@ -1,0 +1,300 @@
+"""How are candidates fitted, compared on training data alone, and the winner refitted?"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diascope.calibration import softmax
+from diascope.config import CandidateConfig, SelectionConfig
+from diascope.features import Backbone, Features, decoded
+from diascope.heads import WEIGHT_DECAYS, Head, fit_logistic
+from diascope.metrics import balanced_accuracy, log_loss, macro_auroc
+from diascope.results import CandidateResult, CurvePoint
+from diascope.splits import folds, make_split
+
+if TYPE_CHECKING:
+    import keras
+
+    from diascope.dataset import Dataset
+    from diascope.gradient import Rows
+
+STOPPING_SHARE = 0.15  # of the images that are fitted; they only decide when gradient descent stops
+HIGHER_IS_BETTER = {"auroc": True, "balanced_accuracy": True, "log_loss": False}
+Fold = tuple[np.ndarray, np.ndarray]  # rows that are fitted, rows that are held out
+
+
+@dataclass(frozen=True)
+class Development:
+    """The images that candidates may see: train and validation, in storage order."""
+
+    sample_ids: list[str]
+    labels: np.ndarray  # (n,) int
+    groups: np.ndarray  # (n,) str
+    validation: np.ndarray  # (n,) bool
+    class_names: list[str]
+
+    @classmethod
+    def of(cls, dataset: "Dataset", groups: dict[str, str]) -> "Development":
+        """Read labels and splits from the dataset's index; `groups` maps sample ids to groups."""
+        index = dataset.index()
+        index = index[index["split"] != "test"]
+        names = list(dataset.info.class_names)
+        return cls(
+            sample_ids=index["sample_id"].tolist(),
+            labels=index["label"].map(names.index).to_numpy(np.int64),
+            groups=index["sample_id"].map(groups).to_numpy(str),
+            validation=(index["split"] == "validation").to_numpy(bool),
+            class_names=names,
+        )
+
+    def folds(self, selection: SelectionConfig, seed: int, grouped: bool = True) -> list[Fold]:
+        """Return the fits that the comparison needs: cross-validation, or train against validation."""
+        if selection.method == "validation":
+            return [(np.flatnonzero(~self.validation), np.flatnonzero(self.validation))]
+        return folds(self.labels, self.groups if grouped else None, selection.folds, seed)
+
+
+class TrainedCandidate:
+    """A folder with `result.json` and `out_of_fold.npz`: logits of images that the fit had not seen."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.result = CandidateResult.model_validate_json((root / "result.json").read_text())
+
+    def out_of_fold(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows (m,) of the development images and their logits (m, n_classes)."""
+        with np.load(self.root / "out_of_fold.npz") as stored:
+            return stored["rows"], stored["logits"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Out-of-fold logits (m, n_classes) of rows (m,), with what was chosen and how the fit went."""
+
+    rows: np.ndarray
+    logits: np.ndarray
+    chosen: dict[str, float]
+    axis: str
+    curve: list[CurvePoint]
+
+
+def train_candidate(
+    candidate: CandidateConfig,
+    backbone: Backbone,
+    dataset: "Dataset",
+    features: Features | None,
+    groups: dict[str, str],
+    selection: SelectionConfig,
+    seed: int,
+    root: Path,
+) -> TrainedCandidate:
+    """Fit a candidate on every fold and store its out-of-fold logits and scores in an empty folder."""
+    start = time.perf_counter()
+    development = Development.of(dataset, groups)
+    with _inputs(candidate, backbone, dataset, features, development) as inputs:
+        fit = _Fit(candidate, backbone, inputs, development, seed)
+        comparison = fit.compare(development.folds(selection, seed), selection.metric)
+        plain = None
+        if not candidate.trains_network and selection.method == "cross_validation":
+            plain = fit.compare(development.folds(selection, seed, grouped=False), selection.metric)
+    result = CandidateResult(
+        name=candidate.name,
+        backbone=candidate.backbone,
+        description=describe(candidate, backbone),
+        n=len(comparison.rows),
+        scores=_scores(comparison, development.labels),
+        plain_scores=_scores(plain, development.labels) if plain else None,
+        chosen=comparison.chosen,
+        curve_axis=comparison.axis,
+        curve=comparison.curve,
+        milliseconds=backbone.info.milliseconds,
+        megabytes=backbone.info.megabytes,
+        seconds=time.perf_counter() - start,
+    )
+    (root / "result.json").write_text(result.model_dump_json(indent=1))
+    np.savez(root / "out_of_fold.npz", rows=comparison.rows, logits=comparison.logits)
+    return TrainedCandidate(root)
+
+
+def refit(
+    candidate: CandidateConfig,
+    backbone: Backbone,
+    dataset: "Dataset",
+    features: Features | None,
+    groups: dict[str, str],
+    chosen: dict[str, float],
+    seed: int,
+) -> tuple["keras.Model", Head]:
+    """Fit the winner on train and validation together, with what the comparison chose.
+
+    Returns the network uint8 image -> [features, map, …] and the head from features to logits.
+    """
+    development = Development.of(dataset, groups)
+    with _inputs(candidate, backbone, dataset, features, development) as inputs:
+        return _Fit(candidate, backbone, inputs, development, seed).final(chosen)
+
+
+def describe(candidate: CandidateConfig, backbone: Backbone) -> str:
+    """Return image sizes, layers, pooling and head in words."""
+    spec = backbone.info.spec
+    sizes = " and ".join(map(str, spec.image_sizes))
+    head = f"{candidate.head} head" if candidate.head == "logistic" else f"mlp of {candidate.hidden_units} units"
+    if candidate.fine_tune_layers:
+        head += f", top {candidate.fine_tune_layers} layers fine-tuned"
+    elif candidate.trains_network:
+        head = "trained from scratch"
+    return f"{sizes} px; {', '.join(spec.layers)}; {', '.join(spec.pooling)} pooling; {head}"
+
+
+@contextmanager
+def _inputs(
+    candidate: CandidateConfig,
+    backbone: Backbone,
+    dataset: "Dataset",
+    features: Features | None,
+    development: Development,
+) -> Iterator[np.ndarray]:
+    """Give what the fit reads: stored features (n, d), or pixels (n, size, size, 3) for networks that are trained."""
+    if not candidate.trains_network:
+        assert features is not None and features.sample_ids == development.sample_ids
+        yield np.asarray(features.array())
+        return
+    from diascope.gradient import store_pixels
+
+    with tempfile.TemporaryDirectory() as scratch:
+        size = backbone.info.size
+        images = decoded(dataset, ("train", "validation"), size)
+        yield store_pixels(Path(scratch) / "pixels.npy", images, len(development.labels), size)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One candidate on one set of development images."""
+
+    candidate: CandidateConfig
+    backbone: Backbone
+    inputs: np.ndarray
+    development: Development
+    seed: int
+
+    def compare(self, pairs: list[Fold], metric: str) -> Comparison:
+        """Return logits of every held-out image, and the hyperparameters that do best there."""
+        if self.candidate.trains_network or self.candidate.head == "mlp":
+            return self._compare_descent(pairs)
+        return self._compare_logistic(pairs, metric)
+
+    def final(self, chosen: dict[str, float]) -> tuple["keras.Model", Head]:
+        """Fit all development images with what was chosen."""
+        everything = np.arange(len(self._labels))
+        if not self.candidate.trains_network and self.candidate.head == "logistic":
+            return self.backbone.network(), self._logistic(everything, [chosen["weight_decay"]])[0]
+        from diascope.gradient import Rows
+
+        rows = Rows(everything, epochs=int(chosen["epochs"]))
+        if not self.candidate.trains_network:
+            return self.backbone.network(), self._mlp(rows)[0]
+        network, model, _ = self._network(rows)
+        return network, Head([tuple(model.get_layer("logits").get_weights())])
+
+    def _compare_logistic(self, pairs: list[Fold], metric: str) -> Comparison:
+        config = self.candidate
+        decays = list(WEIGHT_DECAYS) if config.weight_decay == "auto" else [config.weight_decay]
+        rows = np.concatenate([held_out for _, held_out in pairs])
+        logits: list[list[np.ndarray]] = [[] for _ in decays]
+        fitted_losses: list[list[float]] = [[] for _ in decays]
+        for fit, held_out in pairs:
+            for i, head in enumerate(self._logistic(fit, decays)):
+                logits[i].append(head.logits(self.inputs[held_out]))
+                fitted = softmax(head.logits(self.inputs[fit]))
+                fitted_losses[i].append(log_loss(self._labels[fit], fitted))
+        stacked = [np.concatenate(parts) for parts in logits]
+        scores = [score(metric, self._labels[rows], softmax(part)) for part in stacked]
+        best = int(np.argmax(scores) if HIGHER_IS_BETTER[metric] else np.argmin(scores))
+        curve = [
+            CurvePoint(
+                x=decay,
+                loss=statistics.fmean(fitted_losses[i]),
+                held_out_loss=log_loss(self._labels[rows], softmax(stacked[i])),
+                held_out_auroc=macro_auroc(self._labels[rows], softmax(stacked[i])),
+            )
+            for i, decay in enumerate(decays)
+        ]
+        return Comparison(rows, stacked[best], {"weight_decay": decays[best]}, "weight decay", curve)
+
+    def _compare_descent(self, pairs: list[Fold]) -> Comparison:
+        from diascope.gradient import Rows, predict_logits
+
+        logits, curves = [], []
+        for fit, held_out in pairs:
+            rows = Rows(*self._with_stopping_share(fit))
+            if self.candidate.trains_network:
+                _, model, curve = self._network(rows)
+                logits.append(predict_logits(model, self.inputs, held_out))
+            else:
+                head, curve = self._mlp(rows)
+                logits.append(head.logits(self.inputs[held_out]))
+            curves.append(curve)
+        # The best epoch's weights are kept, so the final fit runs as long as that took (the median of the folds).
+        best = [int(min(curve, key=lambda p: p.held_out_loss or p.loss).x) for curve in curves]
+        rows_out = np.concatenate([held_out for _, held_out in pairs])
+        chosen = {"epochs": float(statistics.median_high(best))}
+        return Comparison(rows_out, np.concatenate(logits), chosen, "epoch", curves[0])
+
+    def _with_stopping_share(self, fit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        held = make_split(self._labels[fit], self.development.groups[fit], STOPPING_SHARE, self.seed)
+        return fit[~held], fit[held]
+
+    def _logistic(self, rows: np.ndarray, decays: list[float]) -> list[Head]:
+        return fit_logistic(self.inputs[rows], self._labels[rows], self._n_classes, decays, self.candidate)
+
+    def _mlp(self, rows: "Rows") -> tuple[Head, list[CurvePoint]]:
+        from diascope.gradient import fit_mlp
+
+        return fit_mlp(self.inputs, self._labels, self._n_classes, rows, self.candidate, self.seed)
+
+    def _network(self, rows: "Rows") -> tuple["keras.Model", "keras.Model", list[CurvePoint]]:
+        from diascope.gradient import fit_network, predict_logits
+
+        network, head = self.backbone.network(), None
+        if self.candidate.fine_tune_layers:  # start from the best head on the frozen features, not from noise
+            features = predict_logits(_features_only(network), self.inputs, rows.fitted)
+            decay = 0.1 if self.candidate.weight_decay == "auto" else self.candidate.weight_decay
+            labels = self._labels[rows.fitted]
+            head = fit_logistic(features, labels, self._n_classes, [decay], self.candidate)[0]
+        model, curve = fit_network(
+            network, self.inputs, self._labels, self._n_classes, rows, self.candidate, self.seed, head
+        )
+        return network, model, curve
+
+    @property
+    def _labels(self) -> np.ndarray:
+        return self.development.labels
+
+    @property
+    def _n_classes(self) -> int:
+        return len(self.development.class_names)
+
+
+def score(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return one of the metrics that candidates can be compared by."""
+    return {"auroc": macro_auroc, "balanced_accuracy": balanced_accuracy, "log_loss": log_loss}[metric](
+        labels, probabilities
+    )
+
+
+def _scores(comparison: Comparison, labels: np.ndarray) -> dict[str, float]:
+    probabilities = softmax(comparison.logits)
+    return {metric: float(score(metric, labels[comparison.rows], probabilities)) for metric in HIGHER_IS_BETTER}
+
+
+def _features_only(network: "keras.Model") -> "keras.Model":
+    import keras
+
+    return keras.Model(network.input, network.outputs[0])

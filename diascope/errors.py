@@ -1,0 +1,17 @@
+"""What went wrong, in one sentence, for the person who gave the input."""
+
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message names the file, key or image and says what to do."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The valid name that is spelled most like `name`, whatever its case; "" where there is none."""
+    from difflib import SequenceMatcher
+
+    def likeness(other: str) -> float:
+        return SequenceMatcher(None, name.lower(), other.lower()).ratio()
+
+    return max(sorted(valid), key=likeness, default="")

@@ -1,0 +1,268 @@
+"""What does the frozen backbone see? One pooled vector per image, computed once."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from diascope import images
+from diascope.backbones import BACKBONES, input_convention, load_backbone
+from diascope.config import CandidateConfig
+from diascope.engine import Engine, ahead, export, precision_for
+from diascope.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from diascope.dataset import Dataset
+
+class FeatureSpec(BaseModel):
+    """What determines the features of an image, apart from the image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str
+    alpha: float | None
+    weights: str
+    image_sizes: list[int]  # the largest first; it is the size of the network's input
+    layers: list[str]
+    pooling: list[str]
+    dropout: float  # only networks that are trained from scratch carry it inside
+
+    @property
+    def key(self) -> str:
+        """Text that is equal for equal features."""
+        return self.model_dump_json()
+
+    @property
+    def has_weights_file(self) -> bool:
+        """Whether the weights are a file of the user's."""
+        return self.weights not in ("imagenet", "none")
+
+    @classmethod
+    def of(cls, candidate: CandidateConfig) -> "FeatureSpec":
+        """Return the part of a candidate that its features depend on."""
+        sizes = candidate.image_sizes or [BACKBONES[candidate.backbone].size]
+        return cls(
+            backbone=candidate.backbone,
+            alpha=candidate.alpha,
+            weights=candidate.weights,
+            image_sizes=sorted(sizes, reverse=True),
+            layers=candidate.layers,
+            pooling=candidate.pooling,
+            dropout=candidate.dropout if candidate.trains_network else 0,
+        )
+
+
+class FeatureBlock(BaseModel):
+    """One layer at one image size, pooled one way: a slice of the feature vector."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int
+    layer: str
+    pooling: str
+    start: int
+    stop: int
+
+
+class BackboneInfo(BaseModel):
+    """A backbone with its poolings, and what one image costs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spec: FeatureSpec
+    blocks: list[FeatureBlock]
+    parameters: int
+    precision: str
+    milliseconds: float
+    megabytes: float
+
+    @property
+    def size(self) -> int:
+        """Side of the input image in pixels."""
+        return self.spec.image_sizes[0]
+
+    @property
+    def dimension(self) -> int:
+        """Length of the feature vector."""
+        return self.blocks[-1].stop
+
+
+class Backbone:
+    """A folder with the frozen network: `features.keras`, OpenVINO IR `features.xml` and `.bin`, `backbone.json`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.info = BackboneInfo.model_validate_json((root / "backbone.json").read_text())
+
+    def engine(self) -> Engine:
+        """Return the compiled network: image in, output `features` out."""
+        return Engine(self.root / "features.xml", precision=self.info.precision)
+
+    def network(self) -> "keras.Model":
+        """Return the Keras model: image in, features and the pooled maps out."""
+        import keras
+
+        return keras.saving.load_model(self.root / "features.keras")
+
+
+class Features:
+    """A folder with the features of some images: `features.npy` float32 (n, d), `samples.json`, `backbone.json`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.samples: dict[str, list[str]] = json.loads((root / "samples.json").read_text())
+        self.backbone = BackboneInfo.model_validate_json((root / "backbone.json").read_text())
+
+    @property
+    def description(self) -> dict[str, object]:
+        """What the features are features of."""
+        return self.backbone.spec.model_dump()
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Identifiers of the rows, in order."""
+        return self.samples["sample_id"]
+
+    def array(self) -> np.ndarray:
+        """Return the features, float32 (n, d), mapped from disk."""
+        return np.load(self.root / "features.npy", mmap_mode="r")
+
+    def appearance(self) -> np.ndarray:
+        """Return one averaged block (n, channels): what decides which images look alike."""
+        blocks = self.backbone.blocks
+        block = next((b for b in reversed(blocks) if b.pooling == "avg" and b.layer == "last"), blocks[0])
+        return np.asarray(self.array()[:, block.start : block.stop])
+
+
+def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[FeatureBlock]]:
+    """Build uint8 image -> [features, map, map, …] with one map for every image size and layer.
+
+    Smaller image sizes are made inside the network from the largest one, so that a classifier has one input.
+    """
+    import keras
+    from keras import layers, ops
+
+    backbone = load_backbone(spec.backbone, spec.weights, spec.alpha, spec.dropout, seed)
+    tapped = keras.Model(backbone.input, [_layer_output(backbone, name) for name in spec.layers], name="backbone")
+    matrix, offset = input_convention(spec.backbone)
+    convention = layers.Conv2D(3, 1, name="input_convention", trainable=False)
+    largest = spec.image_sizes[0]
+    image = keras.Input((largest, largest, 3), dtype="uint8", name="image")
+    pixels = layers.Rescaling(1.0, name="pixels")(image)
+    pooled, maps, blocks = [], [], []
+    for size in spec.image_sizes:
+        # Not layers.Resizing: calling it puts the layers after it into training mode (Keras 3.15).
+        resized = ops.image.resize(pixels, (size, size), antialias=False) if size != largest else pixels
+        outputs = tapped(convention(resized))
+        for layer, feature_map in zip(spec.layers, outputs if isinstance(outputs, list) else [outputs], strict=True):
+            maps.append(feature_map)
+            for pooling in spec.pooling:
+                start = blocks[-1].stop if blocks else 0
+                stop = start + feature_map.shape[-1]
+                blocks.append(FeatureBlock(size=size, layer=layer, pooling=pooling, start=start, stop=stop))
+                pooled.append(_pool(feature_map, pooling))
+    convention.set_weights([matrix.reshape(1, 1, 3, 3), offset])
+    features = layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
+    return keras.Model(image, [features, *maps], name="diascope"), blocks
+
+
+def write_backbone(spec: FeatureSpec, root: Path, seed: int) -> Backbone:
+    """Build, export and time a backbone with its poolings into an empty folder."""
+    import keras
+
+    network, blocks = build_network(spec, seed)
+    network.save(root / "features.keras")
+    export(keras.Model(network.input, network.outputs[0]), root / "features.xml", ["features"])
+    parameters = network.count_params()
+    precision = precision_for(parameters)
+    info = BackboneInfo(
+        spec=spec,
+        blocks=blocks,
+        parameters=parameters,
+        precision=precision,
+        milliseconds=_latency(Engine(root / "features.xml", precision=precision, hint="LATENCY")),
+        megabytes=(root / "features.bin").stat().st_size / 1e6,
+    )
+    (root / "backbone.json").write_text(info.model_dump_json(indent=1))
+    return Backbone(root)
+
+
+def extract_features(
+    dataset: "Dataset",
+    backbone: Backbone,
+    splits: Iterable[str],
+    root: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Features:
+    """Run the backbone once over every image of the splits and store the vectors in an empty folder.
+
+    Images stream from the shards through decoding threads into the engine; memory does not grow with their number.
+    """
+    index = dataset.index()
+    index = index[index["split"].isin(list(splits))]
+    array = np.lib.format.open_memmap(
+        root / "features.npy", mode="w+", dtype=np.float32, shape=(len(index), backbone.info.dimension)
+    )
+    size = backbone.info.size
+    pixels = decoded(dataset, splits, size)
+    for row, outputs in enumerate(backbone.engine().stream(pixels)):
+        array[row] = outputs["features"]
+        if progress:
+            progress(row + 1, len(index))
+    array.flush()
+    samples = {key: index[key].tolist() for key in ("sample_id", "split", "label")}
+    (root / "samples.json").write_text(json.dumps(samples))
+    (root / "backbone.json").write_text(backbone.info.model_dump_json(indent=1))
+    return Features(root)
+
+
+def decoded(dataset: "Dataset", splits: Iterable[str], size: int) -> Iterator[np.ndarray]:
+    """Yield the images of some splits in storage order as uint8 (size, size, 3), decoded ahead by threads."""
+
+    def pixels(sample: tuple[str, bytes]) -> np.ndarray:
+        name, data = sample
+        return images.resize(images.decode(data, name=name), size)
+
+    encoded = (sample for ids, batch in dataset.images(*splits) for sample in zip(ids, batch, strict=True))
+    return ahead(pixels, encoded)
+
+
+def _layer_output(backbone: "keras.Model", name: str) -> "keras.KerasTensor":
+    if name == "last":
+        return backbone.output
+    names = [layer.name for layer in backbone.layers]
+    if name not in names:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, names, n=1, cutoff=0)[0]
+        raise InputError(f"{backbone.name} has no layer {name!r}; the nearest is {near!r}.")
+    output = backbone.get_layer(name).output
+    if len(output.shape) != 4:
+        raise InputError(f"Layer {name!r} of {backbone.name} has no spatial positions to pool over.")
+    return output
+
+
+def _pool(feature_map: "keras.KerasTensor", pooling: str) -> "keras.KerasTensor":
+    from keras import layers, ops
+
+    if pooling == "std":
+        return ops.std(feature_map, axis=(1, 2))
+    return (layers.GlobalAveragePooling2D() if pooling == "avg" else layers.GlobalMaxPooling2D())(feature_map)
+
+
+def _latency(engine: Engine, repeats: int = 15) -> float:
+    """Return the median time of one image in milliseconds, warm."""
+    blank = np.zeros((engine.size, engine.size, 3), np.uint8)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        list(engine.stream([blank]))
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[3:])

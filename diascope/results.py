@@ -1,0 +1,62 @@
+"""What do training and evaluation leave behind?"""
+
+from pydantic import BaseModel, ConfigDict
+
+from diascope.metrics import Metrics
+
+
+class Result(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CurvePoint(Result):
+    """One epoch of gradient training, or one weight decay that was tried."""
+
+    x: float
+    loss: float  # on the images that were fitted
+    held_out_loss: float | None = None
+    held_out_auroc: float | None = None
+
+
+class CandidateResult(Result):
+    """One candidate, measured on training data alone."""
+
+    name: str
+    backbone: str
+    description: str  # image sizes, layers, pooling, head, in words
+    n: int  # images with an out-of-fold prediction
+    scores: dict[str, float]  # auroc, balanced_accuracy, log_loss over grouped folds or the validation split
+    plain_scores: dict[str, float] | None  # the same with images dealt to folds one by one; the difference is the leak
+    chosen: dict[str, float]  # hyperparameters that were chosen, e.g. weight_decay
+    curve_axis: str  # "epoch" or "weight decay"
+    curve: list[CurvePoint]
+    milliseconds: float  # one image through the whole network, median, this machine
+    megabytes: float  # the network's weights
+    seconds: float  # of fitting and comparing, features not included
+
+
+class Mistake(Result):
+    """A test image that was classified wrongly."""
+
+    sample_id: str
+    truth: str
+    predicted: str
+    probability: float  # of the predicted class
+
+
+class Evaluation(Result):
+    """The winner on the test split, and how it came to be the winner."""
+
+    class_names: list[str]
+    winner: CandidateResult
+    candidates: list[CandidateResult]  # in the order of the configuration
+    selection: str  # one sentence: why the winner won
+    metric: str  # that candidates were compared by
+    method: str  # "cross_validation" or "validation"
+    groups: str  # "patient", "similarity" or "image"
+    temperature: float
+    validation: Metrics  # out-of-fold predictions of the winner, calibrated
+    test: Metrics
+    mistakes: list[Mistake]  # the most confident first
+    dataset_fingerprint: str
+    seed: int
