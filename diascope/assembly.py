@@ -1,0 +1,85 @@
+"""How do a backbone and a fitted head become one stored classifier? (imports Keras: import this module late)"""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from diascope.classifier import METADATA, ActivationMap, Classifier, ClassifierInfo, sha256
+from diascope.engine import export
+from diascope.features import FeatureBlock
+from diascope.heads import Head
+
+VERSIONS = ("diascope", "keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn")
+
+
+def with_head(network: keras.Model, head: Head) -> keras.Model:
+    """Join uint8 image -> [features, map, …] and a head into uint8 image -> [features, map, …, logits]."""
+    return keras.Model(network.input, [*network.outputs, head.attach(network.outputs[0])], name="diascope")
+
+
+def store_classifier(
+    network: keras.Model, head: Head, blocks: list[FeatureBlock], info: ClassifierInfo, root: Path
+) -> Classifier:
+    """Write the classifier into an empty folder: one graph from pixels to calibrated probabilities.
+
+    Parameters
+    ----------
+    network: uint8 image -> [features, map, …], one map for every image size and layer, with its final weights.
+    head: features -> calibrated logits.
+    """
+    logits = head.attach(network.outputs[0])
+    outputs = {"probabilities": layers.Softmax(name="probabilities")(logits)}
+    activation = _activation_map(network.outputs[1:], head, blocks)
+    if activation is not None:
+        outputs["activation_map"] = activation
+    model = keras.Model(network.input, list(outputs.values()), name="classifier")
+    model.save(root / "model.keras")
+    export(model, root / "model.xml", list(outputs))
+    grid = None if activation is None else ActivationMap(grid=activation.shape[1:3], exact=_is_linear(blocks))
+    files = {path.name: sha256(path) for path in sorted(root.iterdir())}
+    info = info.model_copy(update={"activation_map": grid, "files": files, "versions": _versions()})
+    (root / METADATA).write_text(info.model_dump_json(indent=1))
+    return Classifier.load(root)
+
+
+def _is_linear(blocks: list[FeatureBlock]) -> bool:
+    return all(block.pooling == "avg" for block in blocks)
+
+
+def _activation_map(
+    maps: list[keras.KerasTensor], head: Head, blocks: list[FeatureBlock]
+) -> keras.KerasTensor | None:
+    """Apply the head's weights for averaged features to every position, summed over layers at the finest grid.
+
+    Averaging the map over positions gives back that part of the logit exactly (Zhou et al. 2016); a head with a
+    hidden layer has no such map.
+    """
+    averaged = [block for block in blocks if block.pooling == "avg"]
+    if len(head.layers) > 1 or not averaged:
+        return None
+    places = list(dict.fromkeys((block.size, block.layer) for block in blocks))
+    grid = max((maps[places.index((b.size, b.layer))].shape[1:3] for b in averaged), key=lambda shape: shape[0])
+    parts = []
+    for block in averaged:
+        weights = head.layers[0][0][block.start : block.stop]
+        feature_map = maps[places.index((block.size, block.layer))]
+        convolution = layers.Conv2D(weights.shape[1], 1, use_bias=False, name=f"map_{block.size}_{len(parts)}")
+        part = convolution(feature_map)
+        convolution.set_weights([np.asarray(weights)[None, None]])
+        parts.append(part if part.shape[1:3] == grid else ops.image.resize(part, grid))
+    return parts[0] if len(parts) == 1 else layers.Add(name="activation_map")(parts)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError
+
+    found = {}
+    for package in VERSIONS:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

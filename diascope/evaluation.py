@@ -1,0 +1,187 @@
+"""How good is the winner, on what it never saw?"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diascope.calibration import fit_temperature, softmax
+from diascope.candidates import Development, TrainedCandidate
+from diascope.classifier import Classifier
+from diascope.config import EvaluationConfig
+from diascope.errors import InputError
+from diascope.metrics import Metrics, OperatingPoint, choose_threshold, measure
+from diascope.results import CandidateResult, Evaluation, Mistake
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from diascope.dataset import Dataset
+
+MISTAKES = 24  # images shown in the report
+
+
+class EvaluationRecord:
+    """A folder with `evaluation.json`, `predictions.parquet` and the page `evaluation.html`.
+
+    Predictions are one row per image: sample_id, sha256, split (`validation`: out of fold, or `test`), label (number
+    of the class), group, and the calibrated probabilities p0, p1, ….
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.evaluation = Evaluation.model_validate_json((root / "evaluation.json").read_text())
+
+    def predictions(self) -> "pd.DataFrame":
+        """Return all stored predictions."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "predictions.parquet")
+
+
+def calibrate(
+    winner: TrainedCandidate, development: Development, config: EvaluationConfig
+) -> tuple[float, OperatingPoint | None, np.ndarray, np.ndarray]:
+    """Return temperature, operating point (two classes), and rows (m,) with calibrated probabilities (m, k).
+
+    Both are chosen on out-of-fold logits: images that the fit had not seen.
+    """
+    rows, logits = winner.out_of_fold()
+    labels = development.labels[rows]
+    temperature = fit_temperature(logits, labels)
+    probabilities = softmax(logits, temperature)
+    names = development.class_names
+    if config.positive_class is not None and config.positive_class not in names:
+        raise InputError(f"evaluation.positive_class: there is no class {config.positive_class!r}; there are {names}.")
+    if len(names) != 2:
+        return temperature, None, rows, probabilities
+    positive = names.index(config.positive_class) if config.positive_class else 1
+    threshold = choose_threshold(labels == positive, probabilities[:, positive], config.target_sensitivity)
+    point = OperatingPoint(
+        positive_class=names[positive], threshold=threshold, target_sensitivity=config.target_sensitivity
+    )
+    return temperature, point, rows, probabilities
+
+
+def interval_unit(groups: str) -> str:
+    """Return the unit that the bootstrap resamples, in words."""
+    return {"patient": "patient", "similarity": "inferred group"}[groups]
+
+
+def measure_out_of_fold(
+    development: Development,
+    rows: np.ndarray,
+    probabilities: np.ndarray,
+    temperature: float,
+    point: OperatingPoint | None,
+    unit: str,
+    config: EvaluationConfig,
+    seed: int,
+) -> Metrics:
+    """Measure the winner's calibrated out-of-fold probabilities (m, k)."""
+    return measure(
+        development.labels[rows],
+        probabilities,
+        development.class_names,
+        uncalibrated=_uncalibrated(probabilities, temperature),
+        groups=development.groups[rows],
+        interval_unit=unit,
+        operating_point=point,
+        confidence=config.confidence,
+        resamples=config.resamples,
+        seed=seed,
+    )
+
+
+def predict_test(classifier: Classifier, dataset: "Dataset") -> "pd.DataFrame":
+    """Run the stored classifier once over the test split; this is the only place that reads it."""
+    index = dataset.index()
+    index = index[index["split"] == "test"].reset_index(drop=True)
+
+    def encoded() -> Iterator[bytes]:
+        for _, batch in dataset.images("test"):
+            yield from batch
+
+    return _table(index, classifier.predict(encoded()).probabilities, dataset.info.class_names, "test")
+
+
+def out_of_fold_table(dataset: "Dataset", rows: np.ndarray, probabilities: np.ndarray) -> "pd.DataFrame":
+    """Return the out-of-fold predictions in the form of the stored table."""
+    index = dataset.index()
+    index = index[index["split"] != "test"].reset_index(drop=True).iloc[rows]
+    return _table(index, probabilities, dataset.info.class_names, "validation")
+
+
+def measure_test(predictions: "pd.DataFrame", classifier: Classifier, unit: str, config: EvaluationConfig) -> Metrics:
+    """Measure the stored classifier's probabilities on the test split."""
+    probabilities = probability_columns(predictions)
+    return measure(
+        predictions["label"].to_numpy(),
+        probabilities,
+        classifier.info.class_names,
+        uncalibrated=_uncalibrated(probabilities, classifier.info.temperature),
+        groups=predictions["group"].to_numpy(),
+        interval_unit=unit,
+        operating_point=classifier.info.operating_point,
+        confidence=config.confidence,
+        resamples=config.resamples,
+        seed=classifier.info.training.seed,
+    )
+
+
+def mistakes(predictions: "pd.DataFrame", classifier: Classifier) -> list[Mistake]:
+    """Return the wrongly classified images, the most confident first."""
+    names = classifier.info.class_names
+    probabilities = probability_columns(predictions)
+    decided = classifier.decide(probabilities)
+    found = [
+        Mistake(sample_id=row.sample_id, truth=names[row.label], predicted=label, probability=p[names.index(label)])
+        for row, label, p in zip(predictions.itertuples(), decided, probabilities, strict=True)
+        if names[row.label] != label
+    ]
+    return sorted(found, key=lambda mistake: (-mistake.probability, mistake.sample_id))
+
+
+def probability_columns(predictions: "pd.DataFrame") -> np.ndarray:
+    """Return the probabilities (n, n_classes) of a table of predictions."""
+    columns = [name for name in predictions.columns if name[0] == "p" and name[1:].isdigit()]
+    return predictions[columns].to_numpy(np.float64)
+
+
+def store_evaluation(
+    evaluation: Evaluation, predictions: "pd.DataFrame", dataset: "Dataset", root: Path
+) -> EvaluationRecord:
+    """Write the record with its page into an empty folder."""
+    from diascope.reports import evaluation_page
+
+    (root / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
+    predictions.to_parquet(root / "predictions.parquet", index=False)
+    images = shown_images(evaluation, dataset)
+    (root / "evaluation.html").write_text(evaluation_page(evaluation, predictions, images), encoding="utf-8")
+    return EvaluationRecord(root)
+
+
+def shown_images(evaluation: Evaluation, dataset: "Dataset") -> dict[str, bytes]:
+    """Return the encoded images of the worst mistakes, for pages."""
+    return dataset.read([mistake.sample_id for mistake in evaluation.mistakes[:MISTAKES]])
+
+
+def in_order(trained: list[TrainedCandidate]) -> list[CandidateResult]:
+    """Return the results of all candidates."""
+    return [candidate.result for candidate in trained]
+
+
+def _uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    return softmax(temperature * np.log(np.clip(probabilities, 1e-30, None)))
+
+
+def _table(
+    index: "pd.DataFrame", probabilities: np.ndarray, class_names: list[str], split: str
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    table = index[["sample_id", "sha256", "group"]].assign(split=split, label=index["label"].map(class_names.index))
+    columns = [f"p{i}" for i in range(len(class_names))]
+    scores = pd.DataFrame(probabilities, columns=columns, index=table.index)
+    return pd.concat([table, scores], axis=1)
