@@ -1,0 +1,1 @@
+"""How artifacts live in any artifact store."""

@@ -1,0 +1,147 @@
+"""How does an artifact that is a folder live in any artifact store?"""
+
+import atexit
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+from zenml.enums import ArtifactType, VisualizationType
+from zenml.io import fileio
+from zenml.materializers.base_materializer import BaseMaterializer
+from zenml.metadata.metadata_types import MetadataType
+
+from diascope.candidates import TrainedCandidate
+from diascope.classifier import Classifier
+from diascope.dataset import Dataset
+from diascope.evaluation import EvaluationRecord
+from diascope.features import Backbone, Features
+
+
+def scratch() -> Path:
+    """Return a new empty folder that is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="diascope-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+class FolderMaterializer(BaseMaterializer):
+    """Copies the flat folder `data.root` file by file; pages (*.html) in it are shown in the dashboard."""
+
+    SKIP_REGISTRATION: ClassVar[bool] = True
+
+    def save(self, data: Any) -> None:
+        """Store every file; on the same disk as a link, so that nothing is written twice."""
+        for path in _files(data.root):
+            target = os.path.join(self.uri, path.name)
+            if _is_local(self.uri):
+                _link(path, Path(target))
+            else:
+                fileio.copy(str(path), target)
+
+    def load(self, data_type: type[Any]) -> Any:
+        """Open the folder where it lies, or a copy of it where the store is remote."""
+        if _is_local(self.uri):
+            return data_type(Path(self.uri))
+        folder = scratch()
+        for name in fileio.listdir(self.uri):
+            fileio.copy(os.path.join(self.uri, str(name)), str(folder / str(name)))
+        return data_type(folder)
+
+    def save_visualizations(self, data: Any) -> dict[str, VisualizationType]:
+        """Show the folder's pages."""
+        pages = [path.name for path in _files(data.root) if path.suffix == ".html"]
+        return {os.path.join(self.uri, name).replace("\\", "/"): VisualizationType.HTML for name in pages}
+
+    def extract_metadata(self, data: Any) -> dict[str, MetadataType]:
+        """Return the figures that tell one version of the artifact from another."""
+        return _METADATA[type(data)](data)
+
+    def compute_content_hash(self, data: Any) -> str:
+        """Hash every file but the pages, which are views of the others."""
+        digest = hashlib.sha256()
+        for path in _files(data.root):
+            if path.suffix != ".html":
+                with path.open("rb") as file:
+                    digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+        return digest.hexdigest()
+
+
+class DataMaterializer(FolderMaterializer):
+    """Folders that hold data."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Dataset, Features, EvaluationRecord)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
+
+
+class ModelMaterializer(FolderMaterializer):
+    """Folders that hold networks."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Backbone, TrainedCandidate, Classifier)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_file())
+
+
+def _is_local(uri: str) -> bool:
+    return "://" not in uri
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
+
+
+def _dataset(data: Dataset) -> dict[str, MetadataType]:
+    info = data.info
+    images = {split: sum(classes.values()) for split, classes in info.counts.items()}
+    return {"source": info.source, "images": images, "fingerprint": info.fingerprint, "grouping": info.grouping}
+
+
+def _features(data: Features) -> dict[str, MetadataType]:
+    n, d = data.array().shape
+    return {"images": n, "dimension": d, **data.description}
+
+
+def _backbone(data: Backbone) -> dict[str, MetadataType]:
+    info = data.info
+    return {
+        "spec": info.spec.model_dump(),
+        "dimension": info.dimension,
+        "parameters": info.parameters,
+        "precision": info.precision,
+        "milliseconds": info.milliseconds,
+    }
+
+
+def _candidate(data: TrainedCandidate) -> dict[str, MetadataType]:
+    result = data.result
+    return {"scores": result.scores, "plain_scores": result.plain_scores or {}, "chosen": result.chosen}
+
+
+def _classifier(data: Classifier) -> dict[str, MetadataType]:
+    info = data.info
+    return {"classes": info.class_names, "input_size": info.input.size, "temperature": info.temperature}
+
+
+def _evaluation(data: EvaluationRecord) -> dict[str, MetadataType]:
+    test = data.evaluation.test
+    figures = {"auroc": test.auroc, "accuracy": test.accuracy, "balanced_accuracy": test.balanced_accuracy}
+    return {"n": test.n, **{name: e.value for name, e in figures.items() if e.value is not None}}
+
+
+_METADATA = {
+    Dataset: _dataset,
+    Features: _features,
+    Backbone: _backbone,
+    TrainedCandidate: _candidate,
+    Classifier: _classifier,
+    EvaluationRecord: _evaluation,
+}

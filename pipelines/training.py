@@ -1,0 +1,78 @@
+"""From a folder of images to the best candidate, honestly evaluated and promoted if it deserves it."""
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from diascope import sources
+from diascope.config import (
+    CandidateConfig,
+    ChecksConfig,
+    DatasetConfig,
+    EvaluationConfig,
+    PromotionConfig,
+    SelectionConfig,
+)
+from diascope.features import FeatureSpec
+from steps.base_model import base_model
+from steps.check_data import check_data
+from steps.evaluate_model import evaluate_model
+from steps.extract_features import extract_features
+from steps.group_images import group_images
+from steps.ingest_data import ingest_data
+from steps.promote_model import promote_model
+from steps.select_model import select_model
+from steps.train_model import train_model
+
+
+@pipeline(execution_mode=ExecutionMode.FAIL_FAST)
+def training(
+    dataset: DatasetConfig,
+    candidates: list[CandidateConfig],
+    promotion: PromotionConfig,
+    checks: ChecksConfig,
+    selection: SelectionConfig,
+    evaluation: EvaluationConfig,
+    seed: int,
+) -> None:
+    """Train, compare, evaluate and promote."""
+    images = ingest_data(dataset, checks, seed, sources.fingerprint(dataset.source, dataset.sha256))
+    check_data(images)
+
+    backbones, features = {}, {}  # candidates that see the same features share them
+    for candidate in candidates:
+        spec = FeatureSpec.of(candidate)
+        if spec.key not in backbones:
+            weights = sources.fingerprint(spec.weights) if spec.has_weights_file else ""
+            backbones[spec.key] = base_model(spec, seed, weights, id=f"base_model_{candidate.name}")
+        if spec.key not in features and not candidate.trains_network:
+            network = backbones[spec.key]
+            features[spec.key] = extract_features(images, network, id=f"extract_features_{candidate.name}")
+
+    groups = group_images(images, seed, next(iter(features.values()), None))
+    trained = [
+        train_model(
+            candidate,
+            selection,
+            seed,
+            images,
+            backbones[FeatureSpec.of(candidate).key],
+            groups,
+            None if candidate.trains_network else features[FeatureSpec.of(candidate).key],
+            id=f"train_{candidate.name}",
+        )
+        for candidate in candidates
+    ]
+    selected = select_model(
+        candidates,
+        selection,
+        evaluation,
+        promotion.model,
+        seed,
+        images,
+        groups,
+        trained,
+        [backbones[FeatureSpec.of(candidate).key] for candidate in candidates],
+        [features[FeatureSpec.of(c).key] for c in candidates if not c.trains_network],
+    )
+    classifier, measured, tracked = evaluate_model(selection, evaluation, images, groups, trained, selected)
+    promote_model(promotion, seed, images, classifier, measured, tracked)

@@ -1,0 +1,1 @@
+"""The steps of the pipelines: each reads artifacts, calls the library and returns artifacts."""

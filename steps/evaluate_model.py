@@ -1,0 +1,83 @@
+"""Read the test split once, with the stored classifier."""
+
+import shutil
+from typing import Annotated
+
+from zenml import ArtifactConfig, step
+
+from diascope.candidates import Development, TrainedCandidate
+from diascope.classifier import METADATA, Classifier
+from diascope.config import EvaluationConfig, SelectionConfig
+from diascope.dataset import Dataset
+from diascope.evaluation import (
+    EvaluationRecord,
+    calibrate,
+    in_order,
+    interval_unit,
+    measure_test,
+    mistakes,
+    out_of_fold_table,
+    predict_test,
+    store_evaluation,
+)
+from diascope.results import Evaluation
+from diascope.selection import select
+from materializers.folder import DataMaterializer, ModelMaterializer, scratch
+from steps.caching import depends_on
+from steps.tracking import log_evaluation
+
+POLICY = depends_on("evaluation", "classifier", "engine", "images", "metrics", "bootstrap", "calibration", "dataset")
+
+
+@step(
+    output_materializers={"classifier": ModelMaterializer, "evaluation": DataMaterializer},
+    cache_policy=POLICY,
+    experiment_tracker=True,
+)
+def evaluate_model(
+    selection: SelectionConfig,
+    evaluation: EvaluationConfig,
+    dataset: Dataset,
+    groups: dict[str, str],
+    trained: list[TrainedCandidate],
+    selected: Classifier,
+) -> tuple[
+    Annotated[Classifier, ArtifactConfig(name="classifier")],
+    Annotated[EvaluationRecord, ArtifactConfig(name="evaluation")],
+    Annotated[str, ArtifactConfig(name="tracked_model")],
+]:
+    """Return the classifier with its test metrics inside, the evaluation, and the tracker's address of the model."""
+    import pandas as pd
+
+    results = in_order(trained)
+    winner, sentence = select(results, selection)
+    test = predict_test(selected, dataset)
+    metrics = measure_test(test, selected, interval_unit(dataset.info.grouping), evaluation)
+    _, _, rows, probabilities = calibrate(trained[results.index(winner)], Development.of(dataset, groups), evaluation)
+    assert selected.info.validation is not None
+    record = store_evaluation(
+        Evaluation(
+            class_names=selected.info.class_names,
+            winner=winner,
+            candidates=results,
+            selection=sentence,
+            metric=selection.metric,
+            method=selection.method,
+            groups=dataset.info.grouping,
+            temperature=selected.info.temperature,
+            validation=selected.info.validation,
+            test=metrics,
+            mistakes=mistakes(test, selected),
+            dataset_fingerprint=dataset.info.fingerprint,
+            seed=selected.info.training.seed,
+        ),
+        pd.concat([out_of_fold_table(dataset, rows, probabilities), test]),
+        dataset,
+        scratch(),
+    )
+    root = scratch()
+    shutil.copytree(selected.root, root, dirs_exist_ok=True)
+    measured = selected.info.model_copy(update={"test": metrics})
+    (root / METADATA).write_text(measured.model_dump_json(indent=1))
+    classifier = Classifier(root)
+    return classifier, record, log_evaluation(classifier, record)

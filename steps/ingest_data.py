@@ -1,0 +1,26 @@
+"""Bring the images in: fetched, checked, cleaned, split and stored as one dataset."""
+
+from typing import Annotated
+
+from zenml import ArtifactConfig, step
+
+from diascope import sources
+from diascope.config import ChecksConfig, DatasetConfig
+from diascope.dataset import Dataset, ingest
+from diascope.reports import data_page
+from materializers.folder import DataMaterializer, scratch
+from steps.caching import depends_on
+
+POLICY = depends_on("layouts", "images", "checks", "groups", "splits", "dataset", "demo")
+
+
+@step(output_materializers=DataMaterializer, cache_policy=POLICY)
+def ingest_data(
+    dataset: DatasetConfig, checks: ChecksConfig, seed: int, fingerprint: str
+) -> Annotated[Dataset, ArtifactConfig(name="dataset")]:
+    """Store the dataset; `fingerprint` stands for the state of the source, so that new files are noticed."""
+    folder = sources.fetch(dataset.source, sha256=dataset.sha256, limits=dataset.limits)
+    root = scratch() / "dataset"
+    images = ingest(dataset, checks, folder, root, seed)
+    (root / "dataset.html").write_text(data_page(images), encoding="utf-8")
+    return images

@@ -1,0 +1,68 @@
+"""Choose the winner, calibrate it, fit it on all training data and store it as a classifier."""
+
+from typing import Annotated
+
+from zenml import ArtifactConfig, step
+
+from diascope.candidates import Development, TrainedCandidate, refit
+from diascope.classifier import Classifier, ClassifierInfo, Input, Training
+from diascope.config import CandidateConfig, EvaluationConfig, SelectionConfig
+from diascope.dataset import Dataset
+from diascope.evaluation import calibrate, in_order, interval_unit, measure_out_of_fold
+from diascope.features import Backbone, Features
+from diascope.selection import select
+from materializers.folder import ModelMaterializer, scratch
+from steps.caching import depends_on
+
+POLICY = depends_on("selection", "candidates", "heads", "gradient", "evaluation", "assembly", "engine", "metrics")
+
+
+@step(output_materializers=ModelMaterializer, cache_policy=POLICY)
+def select_model(
+    candidates: list[CandidateConfig],
+    selection: SelectionConfig,
+    evaluation: EvaluationConfig,
+    name: str,
+    seed: int,
+    dataset: Dataset,
+    groups: dict[str, str],
+    trained: list[TrainedCandidate],
+    backbones: list[Backbone],
+    features: list[Features],
+) -> Annotated[Classifier, ArtifactConfig(name="selected_classifier")]:
+    """Return the winner; trained and backbones are in the order of the candidates, features of the frozen ones."""
+    from diascope.assembly import store_classifier
+
+    winner, _ = select(in_order(trained), selection)
+    place = [candidate.name for candidate in candidates].index(winner.name)
+    candidate, backbone = candidates[place], backbones[place]
+    frozen = [c.name for c in candidates if not c.trains_network]
+    stored = None if candidate.trains_network else features[frozen.index(candidate.name)]
+    development = Development.of(dataset, groups)
+    temperature, point, rows, probabilities = calibrate(trained[place], development, evaluation)
+    network, head = refit(candidate, backbone, dataset, stored, groups, winner.chosen, seed)
+    unit = interval_unit(dataset.info.grouping)
+    info = ClassifierInfo(
+        name=name,
+        class_names=development.class_names,
+        input=Input(size=backbone.info.size),
+        precision=backbone.info.precision,
+        temperature=temperature,
+        operating_point=point,
+        activation_map=None,
+        training=Training(
+            candidate=candidate.model_dump(mode="json"),
+            chosen=winner.chosen,
+            n=len(development.labels),
+            dataset_source=dataset.info.source,
+            dataset_fingerprint=dataset.info.fingerprint,
+            groups=dataset.info.grouping,
+            seed=seed,
+        ),
+        validation=measure_out_of_fold(
+            development, rows, probabilities, temperature, point, unit, evaluation, seed
+        ),
+        versions={},
+        files={},
+    )
+    return store_classifier(network, head.scaled(temperature), backbone.info.blocks, info, scratch())
