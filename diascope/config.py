@@ -1,14 +1,16 @@
 """What may an experiment say? Every key, its type and its default; anything else is refused."""
 
+from os.path import expanduser
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from diascope.backbones import BACKBONES, COMPACT_CNN
 from diascope.errors import nearest
 
 Policy = Literal["drop", "warn", "fail"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+PathText = Annotated[str, AfterValidator(expanduser)]  # shells leave the ~ in --set dataset.source=~/images
 Score = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -54,7 +56,7 @@ class Splits(Section):
 class DatasetConfig(Section):
     """Where the images come from and how their labels are read."""
 
-    source: str  # a folder, an archive, https://, a Google Drive link, s3://, or `demo`
+    source: PathText  # a folder, an archive, https://, a Google Drive link, s3://, or `demo`
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # of the archive
     layout: Literal["auto", "class_folders", "split_folders", "csv"] = "auto"
     annotations: Annotations | None = None
@@ -116,7 +118,7 @@ class CandidateConfig(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     backbone: str
     alpha: float | None = Field(default=None, gt=0)  # width multiplier of MobileNet and MobileNetV2
-    weights: str = "imagenet"  # imagenet, none, or a path to a Keras weights file
+    weights: PathText = "imagenet"  # imagenet, none, or a path to a Keras weights file
     image_sizes: list[Annotated[int, Field(ge=32, le=1024)]] = []  # pixels; empty: the backbone's own
     layers: list[str] = ["last"]  # `last`, or names of Keras layers whose output is pooled
     pooling: list[Literal["avg", "max", "std"]] = ["avg"]
