@@ -1,0 +1,9 @@
+"""How do people see it? Each page is one HTML file that needs no script and loads nothing from elsewhere."""
+
+from diascope.reports.candidate import candidate_page
+from diascope.reports.data import data_page
+from diascope.reports.evaluation import evaluation_page
+from diascope.reports.features import features_page
+from diascope.reports.report import report_page
+
+__all__ = ["candidate_page", "data_page", "evaluation_page", "features_page", "report_page"]

@@ -1,0 +1,80 @@
+"""How did one candidate learn, and how good is it on training data alone?"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from diascope.reports import plots
+from diascope.reports.figures import brief, figure
+from diascope.reports.page import render
+from diascope.results import CandidateResult
+
+LEAK_SENTENCE = (
+    "The difference measures the leak: what a score gains when images that resemble those it was fitted on "
+    "(other slices of the same patient, as a rule) are among those it is measured on."
+)
+
+
+def candidate_page(result: CandidateResult) -> str:
+    """The page of one candidate as one HTML file: scores both ways, training curve, settings and costs."""
+    return render("candidate_page.html", level=2, **candidate_values(result))
+
+
+def candidate_values(result: CandidateResult) -> dict[str, Any]:
+    """What the candidate's template needs."""
+    plain = result.plain_scores
+    names = [*result.scores, *(name for name in plain or {} if name not in result.scores)]
+    return {
+        "candidate": result,
+        "scores": [(name, score_of(result.scores, name), score_of(plain, name)) for name in names],
+        "leak_sentence": LEAK_SENTENCE,
+        "curves": curves(result),
+        "settings": settings(result),
+    }
+
+
+def settings(result: CandidateResult) -> list[tuple[str, str]]:
+    """What was given, what was chosen, and what it costs."""
+    return [
+        ("Backbone", result.backbone),
+        ("Description", result.description),
+        *((f"Chosen {key.replace('_', ' ')}", brief(value)) for key, value in result.chosen.items()),
+        ("Time per image", f"{figure(result.milliseconds, 1)} ms (median, whole network, on the machine that trained)"),
+        ("Fitting and comparing", f"{figure(result.seconds, 1)} s (features not included)"),
+        ("Size of the network", f"{figure(result.megabytes, 1)} MB"),
+    ]
+
+
+def score_of(scores: Mapping[str, float] | None, metric: str) -> float | None:
+    """A finite score, or None."""
+    value = (scores or {}).get(metric)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def curves(result: CandidateResult) -> list[tuple[Markup, list[tuple[int, str]]]]:
+    """Loss and AUROC over epochs or settings, each with its legend; nothing where no curve was recorded."""
+    x = [point.x for point in result.curve]
+    fitted = [point.loss for point in result.curve]
+    held_out = [_or_nan(point.held_out_loss) for point in result.curve]
+    auroc = [_or_nan(point.held_out_auroc) for point in result.curve]
+    losses = [(0, "loss on fitted images", fitted), (1, "loss on held-out images", held_out)]
+    panels = [("log loss", losses), ("AUROC", [(1, "AUROC on held-out images", auroc)])]
+    drawn = []
+    for y_label, lines in panels:
+        kept = [line for line in lines if any(map(math.isfinite, line[2]))]
+        if kept:
+            plot = plots.training_curve(result.curve_axis, x, kept, y_label, chosen(result))
+            drawn.append((plot, [(index, name) for index, name, _ in kept]))
+    return drawn
+
+
+def chosen(result: CandidateResult) -> float | None:
+    """The epoch or setting that was taken, where it is one of the curve's."""
+    axis = result.curve_axis.replace(" ", "_")
+    return next((result.chosen[key] for key in (axis, axis + "s") if key in result.chosen), None)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
