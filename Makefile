@@ -1,0 +1,36 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test lint requirements clean
+
+train: .venv/train.done  ## set everything up and run the main job on the embedded demo data
+	$(BIN)/python run.py --training
+
+test: .venv/dev.done lint  ## set everything up and pass the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, for example: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/train.done: requirements/train.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/train.txt
+	touch $@
+
+.venv/dev.done: requirements/dev.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/dev.txt
+	touch $@ .venv/train.done
+
+requirements:  ## compile the pinned files anew from the ranges in pyproject.toml
+	uv pip compile pyproject.toml --extra train --output-file requirements/train.txt $(COMPILE)
+	uv pip compile pyproject.toml --extra train --extra dev --constraint requirements/train.txt --output-file requirements/dev.txt $(COMPILE)
+
+COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
