@@ -1,0 +1,149 @@
+"""Train, compare, evaluate and promote a medical image classifier: `python run.py --training`."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diascope.summary import Outcome
+
+ROOT = Path(__file__).resolve().parent
+FAILED, WRONG_INPUT, NOT_PROMOTED, INTERRUPTED = 1, 2, 3, 130
+EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong input, 3 not promoted (--require-promotion), 130 interrupted."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says; gives the exit status."""
+    options = _parse(argv)
+    from diascope.errors import InputError
+
+    try:
+        return _report(options) if options.report else _train(options)
+    except KeyboardInterrupt:
+        return _say("Interrupted: finished steps are kept, and the same command goes on from there.", INTERRUPTED)
+    except Exception as error:
+        if options.debug:
+            traceback.print_exception(error)
+        wrong = _find_cause(error, InputError)
+        if wrong:
+            return _say(str(wrong), WRONG_INPUT)
+        return _say(f"The run failed: {_sentence(error)} (--debug shows where)", FAILED)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run.py", description=__doc__, epilog=EXIT_STATUS, allow_abbrev=False)
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--training", action="store_true", help="train, compare, evaluate and promote")
+    action.add_argument("--report", action="store_true", help="write the production model's report, print its path")
+    add = parser.add_argument
+    add("--config", default="demo", metavar="NAME|PATH", help="a file, or a name under configs/ (default: demo)")
+    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a value, in YAML; repeatable")
+    add("--no-cache", action="store_true", help="run every step, also those whose inputs have not changed")
+    add("--require-promotion", action="store_true", help="exit with 3 where the model is not promoted")
+    add("--json", action="store_true", help="print the result as one JSON object on the last line")
+    add("--debug", action="store_true", help="show all logs, and where an error comes from")
+    return parser.parse_args(argv)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from diascope.experiment import find_configuration, load, step_ids
+    from diascope.preflight import check_inputs
+
+    configuration = load(find_configuration(options.config, ROOT / "configs"), options.set)
+    check_inputs(configuration.parameters)
+    start_zenml(options.debug)
+    from diascope.progress import show_progress
+    from stacks.local import ensure_tracking_stack
+
+    stack = ensure_tracking_stack()
+    live = sys.stderr.isatty() and not options.debug
+    if not live:
+        print(f"Training {options.config} on stack {stack!r}.", file=sys.stderr)
+    steps = list(step_ids(configuration.parameters.candidates))
+    with show_progress(steps, live=live, debug=options.debug):
+        outcome = _run_pipeline(configuration.resolved(), cached=not options.no_cache)
+    _print_outcome(outcome, as_json=options.json)
+    refused = not outcome.decision.promoted and outcome.decision.case != "identical"  # which is in production already
+    return NOT_PROMOTED if options.require_promotion and refused else 0
+
+
+def _run_pipeline(configuration: str, *, cached: bool) -> "Outcome":
+    from tempfile import TemporaryDirectory
+
+    from pipelines.outcome import read_outcome
+    from pipelines.training import training
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "resolved.yaml")
+        path.write_text(configuration, encoding="utf-8")
+        run = training.with_options(config_path=str(path), enable_cache=None if cached else False)()
+    assert run is not None  # only a schedule starts none, and the checks refuse it
+    return read_outcome(run)
+
+
+def _print_outcome(outcome: "Outcome", *, as_json: bool) -> None:
+    from diascope import summary
+
+    if as_json:
+        import json
+
+        print(json.dumps(summary.as_json(outcome), allow_nan=False))
+    else:
+        from rich.console import Console
+
+        summary.print_table(outcome, Console())
+
+
+def _report(options: argparse.Namespace) -> int:
+    from diascope.experiment import find_configuration, load
+
+    configuration = load(find_configuration(options.config, ROOT / "configs"), options.set)
+    start_zenml(options.debug)
+    from pipelines.outcome import write_report
+
+    print(write_report(configuration.parameters.promotion.model))
+    return 0
+
+
+def start_zenml(debug: bool) -> None:
+    """Import ZenML with its console logs off unless they were asked for; what a step logs is stored all the same."""
+    os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "INFO" if debug else "ERROR")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if debug else "3")
+    os.environ["ZENML_LOGGING_VERBOSITY"] = "DEBUG" if debug else "INFO"  # progress is read from INFO
+
+    import logging
+
+    from zenml.logger import ZenMLConsoleHandler
+    from zenml.utils.source_utils import set_custom_source_root
+
+    set_custom_source_root(str(ROOT))  # also where run.py is not the main module
+    root = logging.getLogger()
+    for handler in [] if debug else [each for each in root.handlers if isinstance(each, ZenMLConsoleHandler)]:
+        root.removeHandler(handler)
+
+
+def _find_cause(error: BaseException, kind: type[Exception]) -> BaseException | None:
+    """The error of this kind among the error and what led to it."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, kind):
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return seen
+
+
+def _sentence(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _say(text: str, status: int) -> int:
+    print(text, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

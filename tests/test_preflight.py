@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from diascope.config import Experiment
+from diascope.errors import InputError
+from diascope.preflight import check_inputs
+
+
+def experiment(source: str, weights: str = "none") -> Experiment:
+    candidate = {"name": "a", "backbone": "VGG16", "weights": weights}
+    return Experiment.model_validate(
+        {"dataset": {"source": source}, "candidates": [candidate], "promotion": {"model": "m"}}
+    )
+
+
+def class_folders(root: Path) -> Path:
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        (root / name / "1.png").write_bytes(b"not looked at yet")
+    return root
+
+
+@pytest.mark.parametrize("source", ["demo", "https://example.org/a.zip", "s3://bucket/folder"])
+def test_what_is_not_local_is_not_looked_at(source):
+    check_inputs(experiment(source))
+
+
+def test_class_folders_pass(tmp_path):
+    check_inputs(experiment(str(class_folders(tmp_path / "data"))))
+
+
+def test_a_missing_path_is_named():
+    with pytest.raises(InputError, match=r"dataset\.source: there is no file or folder '/nowhere/data'"):
+        check_inputs(experiment("/nowhere/data"))
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match=f"no image in '{tmp_path}'"):
+        check_inputs(experiment(str(tmp_path)))
+
+
+def test_missing_weights_are_named(tmp_path):
+    here = tmp_path / "my.weights.h5"
+    here.touch()
+    check_inputs(experiment("demo", weights=str(here)))
+    with pytest.raises(InputError, match=r"candidates\.0\.weights: there is no file 'imagenette'"):
+        check_inputs(experiment("demo", weights="imagenette"))
