@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from diascope.classifier import METADATA, ActivationMap, Classifier, ClassifierInfo, sha256
 from diascope.engine import export
-from diascope.features import FeatureBlock
+from diascope.features import BackboneInfo, FeatureBlock
 from diascope.heads import Head
 
 VERSIONS = ("diascope", "keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn")
@@ -21,7 +21,7 @@ def with_head(network: keras.Model, head: Head) -> keras.Model:
 
 
 def store_classifier(
-    network: keras.Model, head: Head, blocks: list[FeatureBlock], info: ClassifierInfo, root: Path
+    network: keras.Model, head: Head, backbone: BackboneInfo, info: ClassifierInfo, root: Path
 ) -> Classifier:
     """Write the classifier into an empty folder: one graph from pixels to calibrated probabilities.
 
@@ -32,13 +32,13 @@ def store_classifier(
     """
     logits = head.attach(network.outputs[0])
     outputs = {"probabilities": layers.Softmax(name="probabilities")(logits)}
-    activation = _activation_map(network.outputs[1:], head, blocks)
+    activation = _activation_map(network.outputs[1:], head, backbone.blocks, backbone.spec.feature_norm)
     if activation is not None:
         outputs["activation_map"] = activation
     model = keras.Model(network.input, list(outputs.values()), name="classifier")
     model.save(root / "model.keras")
     export(model, root / "model.xml", list(outputs))
-    grid = None if activation is None else ActivationMap(grid=activation.shape[1:3], exact=_is_linear(blocks))
+    grid = None if activation is None else ActivationMap(grid=activation.shape[1:3], exact=_is_linear(backbone.blocks))
     files = {path.name: sha256(path) for path in sorted(root.iterdir())}
     info = info.model_copy(update={"activation_map": grid, "files": files, "versions": _versions()})
     (root / METADATA).write_text(info.model_dump_json(indent=1))
@@ -50,7 +50,7 @@ def _is_linear(blocks: list[FeatureBlock]) -> bool:
 
 
 def _activation_map(
-    maps: list[keras.KerasTensor], head: Head, blocks: list[FeatureBlock]
+    maps: list[keras.KerasTensor], head: Head, blocks: list[FeatureBlock], norm: str
 ) -> keras.KerasTensor | None:
     """Apply the head's weights for averaged features to every position, summed over layers at the finest grid.
 
@@ -69,6 +69,9 @@ def _activation_map(
         convolution = layers.Conv2D(weights.shape[1], 1, use_bias=False, name=f"map_{block.size}_{len(parts)}")
         part = convolution(feature_map)
         convolution.set_weights([np.asarray(weights)[None, None]])
+        if norm == "l2":
+            pooled = layers.GlobalAveragePooling2D(keepdims=True)(feature_map)
+            part = part / ops.maximum(ops.norm(pooled, axis=-1, keepdims=True), 1e-6)
         parts.append(part if part.shape[1:3] == grid else ops.image.resize(part, grid))
     return parts[0] if len(parts) == 1 else layers.Add(name="activation_map")(parts)
 

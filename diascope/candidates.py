@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diascope.calibration import softmax
+from diascope.calibration import fit_temperature, softmax
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.features import Backbone, Features, decoded
 from diascope.heads import WEIGHT_DECAYS, Head, fit_logistic
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diascope.gradient import Rows
 
 STOPPING_SHARE = 0.15  # of the images that are fitted; they only decide when gradient descent stops
+STARTING_DECAY = 1e-4  # of the head that fine-tuning starts from
 HIGHER_IS_BETTER = {"auroc": True, "balanced_accuracy": True, "log_loss": False}
 Fold = tuple[np.ndarray, np.ndarray]  # rows that are fitted, rows that are held out
 
@@ -100,10 +101,10 @@ def train_candidate(
     development = Development.of(dataset, groups)
     with _inputs(candidate, backbone, dataset, features, development) as inputs:
         fit = _Fit(candidate, backbone, inputs, development, seed)
-        comparison = fit.compare(development.folds(selection, seed), selection.metric)
+        comparison = fit.compare(development.folds(selection, seed))
         plain = None
         if not candidate.trains_network and selection.method == "cross_validation":
-            plain = fit.compare(development.folds(selection, seed, grouped=False), selection.metric)
+            plain = fit.compare(development.folds(selection, seed, grouped=False))
     result = CandidateResult(
         name=candidate.name,
         backbone=candidate.backbone,
@@ -163,7 +164,8 @@ def _inputs(
 ) -> Iterator[np.ndarray]:
     """Give what the fit reads: stored features (n, d), or pixels (n, size, size, 3) for networks that are trained."""
     if not candidate.trains_network:
-        assert features is not None and features.sample_ids == development.sample_ids
+        assert features is not None
+        assert features.sample_ids == development.sample_ids
         yield np.asarray(features.array())
         return
     from diascope.gradient import store_pixels
@@ -184,11 +186,11 @@ class _Fit:
     development: Development
     seed: int
 
-    def compare(self, pairs: list[Fold], metric: str) -> Comparison:
+    def compare(self, pairs: list[Fold]) -> Comparison:
         """Return logits of every held-out image, and the hyperparameters that do best there."""
         if self.candidate.trains_network or self.candidate.head == "mlp":
             return self._compare_descent(pairs)
-        return self._compare_logistic(pairs, metric)
+        return self._compare_logistic(pairs)
 
     def final(self, chosen: dict[str, float]) -> tuple["keras.Model", Head]:
         """Fit all development images with what was chosen."""
@@ -203,9 +205,9 @@ class _Fit:
         network, model, _ = self._network(rows)
         return network, Head([tuple(model.get_layer("logits").get_weights())])
 
-    def _compare_logistic(self, pairs: list[Fold], metric: str) -> Comparison:
+    def _compare_logistic(self, pairs: list[Fold]) -> Comparison:
         config = self.candidate
-        decays = list(WEIGHT_DECAYS) if config.weight_decay == "auto" else [config.weight_decay]
+        decays = WEIGHT_DECAYS if config.weight_decay == "auto" else (config.weight_decay,)
         rows = np.concatenate([held_out for _, held_out in pairs])
         logits: list[list[np.ndarray]] = [[] for _ in decays]
         fitted_losses: list[list[float]] = [[] for _ in decays]
@@ -215,13 +217,15 @@ class _Fit:
                 fitted = softmax(head.logits(self.inputs[fit]))
                 fitted_losses[i].append(log_loss(self._labels[fit], fitted))
         stacked = [np.concatenate(parts) for parts in logits]
-        scores = [score(metric, self._labels[rows], softmax(part)) for part in stacked]
-        best = int(np.argmax(scores) if HIGHER_IS_BETTER[metric] else np.argmin(scores))
+        # By the log loss that remains after calibration: smoother than rank or hit counts, and the raw one would
+        # choose a stronger penalty just to be less confident.
+        losses = [log_loss(self._labels[rows], softmax(p, fit_temperature(p, self._labels[rows]))) for p in stacked]
+        best = int(np.argmin(losses))
         curve = [
             CurvePoint(
                 x=decay,
                 loss=statistics.fmean(fitted_losses[i]),
-                held_out_loss=log_loss(self._labels[rows], softmax(stacked[i])),
+                held_out_loss=losses[i],
                 held_out_auroc=macro_auroc(self._labels[rows], softmax(stacked[i])),
             )
             for i, decay in enumerate(decays)
@@ -251,8 +255,9 @@ class _Fit:
         held = make_split(self._labels[fit], self.development.groups[fit], STOPPING_SHARE, self.seed)
         return fit[~held], fit[held]
 
-    def _logistic(self, rows: np.ndarray, decays: list[float]) -> list[Head]:
-        return fit_logistic(self.inputs[rows], self._labels[rows], self._n_classes, decays, self.candidate)
+    def _logistic(self, rows: np.ndarray, decays: Sequence[float]) -> list[Head]:
+        widths = [block.stop - block.start for block in self.backbone.info.blocks]
+        return fit_logistic(self.inputs[rows], self._labels[rows], self._n_classes, decays, self.candidate, widths)
 
     def _mlp(self, rows: "Rows") -> tuple[Head, list[CurvePoint]]:
         from diascope.gradient import fit_mlp
@@ -265,7 +270,7 @@ class _Fit:
         network, head = self.backbone.network(), None
         if self.candidate.fine_tune_layers:  # start from the best head on the frozen features, not from noise
             features = predict_logits(_features_only(network), self.inputs, rows.fitted)
-            decay = 0.1 if self.candidate.weight_decay == "auto" else self.candidate.weight_decay
+            decay = STARTING_DECAY if self.candidate.weight_decay == "auto" else self.candidate.weight_decay
             labels = self._labels[rows.fitted]
             head = fit_logistic(features, labels, self._n_classes, [decay], self.candidate)[0]
         model, curve = fit_network(

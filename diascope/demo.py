@@ -87,14 +87,14 @@ def _png(pixels: np.ndarray, compress_level: int = 6) -> bytes:
 
 
 def _patient(rng: np.random.Generator) -> _Patient:
-    body = np.array([rng.uniform(53, 61), rng.uniform(38, 47)])
+    body = np.array([rng.uniform(51, 60), rng.uniform(37, 49)])
     gap = rng.uniform(4, 7)
     lung = np.array([(0.88 * body[0] - gap) / 2, 0.7 * body[1]])
     return _Patient(
-        centre=SIDE / 2 + rng.uniform(-3, 3, 2),
+        centre=SIDE / 2 + rng.uniform(-1, 1, 2) * (4, 10),
         body=body,
-        tilt=rng.uniform(-8, 8),
-        lungs=lung * rng.uniform(0.92, 1.0, (2, 2)),
+        tilt=rng.uniform(-15, 15),
+        lungs=lung * rng.uniform(0.86, 1.0, (2, 2)),
         gap=gap,
         heart=np.array([rng.uniform(-2, 5), rng.uniform(-10, 8), rng.uniform(13, 18)]),
         gain=rng.uniform(0.85, 1.15),

@@ -176,9 +176,7 @@ def _uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(temperature * np.log(np.clip(probabilities, 1e-30, None)))
 
 
-def _table(
-    index: "pd.DataFrame", probabilities: np.ndarray, class_names: list[str], split: str
-) -> "pd.DataFrame":
+def _table(index: "pd.DataFrame", probabilities: np.ndarray, class_names: list[str], split: str) -> "pd.DataFrame":
     import pandas as pd
 
     table = index[["sample_id", "sha256", "group"]].assign(split=split, label=index["label"].map(class_names.index))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from diascope.dataset import Dataset
 
+
 class FeatureSpec(BaseModel):
     """What determines the features of an image, apart from the image."""
 
@@ -32,6 +33,7 @@ class FeatureSpec(BaseModel):
     image_sizes: list[int]  # the largest first; it is the size of the network's input
     layers: list[str]
     pooling: list[str]
+    feature_norm: str  # l2: every pooled block has length 1, whatever the image's contrast
     dropout: float  # only networks that are trained from scratch carry it inside
 
     @property
@@ -55,6 +57,7 @@ class FeatureSpec(BaseModel):
             image_sizes=sorted(sizes, reverse=True),
             layers=candidate.layers,
             pooling=candidate.pooling,
+            feature_norm="none" if candidate.trains_network else candidate.feature_norm,
             dropout=candidate.dropout if candidate.trains_network else 0,
         )
 
@@ -167,7 +170,7 @@ def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[Fea
                 start = blocks[-1].stop if blocks else 0
                 stop = start + feature_map.shape[-1]
                 blocks.append(FeatureBlock(size=size, layer=layer, pooling=pooling, start=start, stop=stop))
-                pooled.append(_pool(feature_map, pooling))
+                pooled.append(_pool(feature_map, pooling, spec.feature_norm))
     convention.set_weights([matrix.reshape(1, 1, 3, 3), offset])
     features = layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
     return keras.Model(image, [features, *maps], name="diascope"), blocks
@@ -199,7 +202,7 @@ def extract_features(
     backbone: Backbone,
     splits: Iterable[str],
     root: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Features:
     """Run the backbone once over every image of the splits and store the vectors in an empty folder.
 
@@ -215,7 +218,7 @@ def extract_features(
     for row, outputs in enumerate(backbone.engine().stream(pixels)):
         array[row] = outputs["features"]
         if progress:
-            progress(row + 1, len(index))
+            progress("images", row + 1, len(index))
     array.flush()
     samples = {key: index[key].tolist() for key in ("sample_id", "split", "label")}
     (root / "samples.json").write_text(json.dumps(samples))
@@ -249,12 +252,14 @@ def _layer_output(backbone: "keras.Model", name: str) -> "keras.KerasTensor":
     return output
 
 
-def _pool(feature_map: "keras.KerasTensor", pooling: str) -> "keras.KerasTensor":
+def _pool(feature_map: "keras.KerasTensor", pooling: str, norm: str) -> "keras.KerasTensor":
     from keras import layers, ops
 
     if pooling == "std":
-        return ops.std(feature_map, axis=(1, 2))
-    return (layers.GlobalAveragePooling2D() if pooling == "avg" else layers.GlobalMaxPooling2D())(feature_map)
+        pooled = ops.std(feature_map, axis=(1, 2))
+    else:
+        pooled = (layers.GlobalAveragePooling2D() if pooling == "avg" else layers.GlobalMaxPooling2D())(feature_map)
+    return layers.UnitNormalization()(pooled) if norm == "l2" else pooled
 
 
 def _latency(engine: Engine, repeats: int = 15) -> float:

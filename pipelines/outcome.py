@@ -66,9 +66,7 @@ def write_report(model: str) -> Path:
     return _write(version, record, _linked(version, "dataset"), decision)
 
 
-def _write(
-    version: "ModelVersionResponse", record: EvaluationRecord, dataset: "Dataset", decision: Decision
-) -> Path:
+def _write(version: "ModelVersionResponse", record: EvaluationRecord, dataset: "Dataset", decision: Decision) -> Path:
     from diascope.reports import report_page
 
     images = shown_images(record.evaluation, dataset)

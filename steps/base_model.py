@@ -6,10 +6,10 @@ from zenml import ArtifactConfig, step
 
 from diascope.features import Backbone, FeatureSpec, write_backbone
 from materializers.folder import ModelMaterializer, scratch
-from steps.caching import depends_on
+from steps.caching import depends_on_library
 
 
-@step(output_materializers=ModelMaterializer, cache_policy=depends_on("backbones", "features", "engine"))
+@step(output_materializers=ModelMaterializer, cache_policy=depends_on_library(__file__))
 def base_model(
     spec: FeatureSpec, seed: int, weights_fingerprint: str
 ) -> Annotated[Backbone, ArtifactConfig(name="backbone")]:

@@ -8,10 +8,10 @@ from zenml.types import HTMLString
 from diascope.checks import tally
 from diascope.dataset import Dataset
 from diascope.reports import data_page
-from steps.caching import depends_on
+from steps.caching import depends_on_library
 
 
-@step(cache_policy=depends_on("checks", "dataset"))
+@step(cache_policy=depends_on_library(__file__))
 def check_data(
     dataset: Dataset,
 ) -> tuple[

@@ -23,15 +23,13 @@ from diascope.evaluation import (
 from diascope.results import Evaluation
 from diascope.selection import select
 from materializers.folder import DataMaterializer, ModelMaterializer, scratch
-from steps.caching import depends_on
+from steps.caching import depends_on_library
 from steps.tracking import log_evaluation
-
-POLICY = depends_on("evaluation", "classifier", "engine", "images", "metrics", "bootstrap", "calibration", "dataset")
 
 
 @step(
     output_materializers={"classifier": ModelMaterializer, "evaluation": DataMaterializer},
-    cache_policy=POLICY,
+    cache_policy=depends_on_library(__file__),
     experiment_tracker=True,
 )
 def evaluate_model(

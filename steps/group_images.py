@@ -7,10 +7,10 @@ from zenml import ArtifactConfig, step
 from diascope.dataset import Dataset
 from diascope.features import Features
 from diascope.groups import merge_groups, similarity_groups
-from steps.caching import depends_on
+from steps.caching import depends_on_library
 
 
-@step(cache_policy=depends_on("groups"))
+@step(cache_policy=depends_on_library(__file__))
 def group_images(
     dataset: Dataset, seed: int, features: Features | None = None
 ) -> Annotated[dict[str, str], ArtifactConfig(name="groups")]:

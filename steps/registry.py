@@ -173,9 +173,7 @@ def _trained_on(test: "pd.DataFrame", own: Dataset, dataset: Dataset) -> "pd.Ser
     return marked
 
 
-def _answers(
-    champion: Classifier, record: EvaluationRecord, fair: "pd.DataFrame", dataset: Dataset
-) -> np.ndarray:
+def _answers(champion: Classifier, record: EvaluationRecord, fair: "pd.DataFrame", dataset: Dataset) -> np.ndarray:
     stored = record.predictions()
     stored = stored[stored["split"] == "test"].drop_duplicates("sha256").set_index("sha256")
     known = dict(zip(stored.index, probability_columns(stored), strict=True))

@@ -12,12 +12,10 @@ from diascope.evaluation import calibrate, in_order, interval_unit, measure_out_
 from diascope.features import Backbone, Features
 from diascope.selection import select
 from materializers.folder import ModelMaterializer, scratch
-from steps.caching import depends_on
-
-POLICY = depends_on("selection", "candidates", "heads", "gradient", "evaluation", "assembly", "engine", "metrics")
+from steps.caching import depends_on_library
 
 
-@step(output_materializers=ModelMaterializer, cache_policy=POLICY)
+@step(output_materializers=ModelMaterializer, cache_policy=depends_on_library(__file__))
 def select_model(
     candidates: list[CandidateConfig],
     selection: SelectionConfig,
@@ -59,10 +57,8 @@ def select_model(
             groups=dataset.info.grouping,
             seed=seed,
         ),
-        validation=measure_out_of_fold(
-            development, rows, probabilities, temperature, point, unit, evaluation, seed
-        ),
+        validation=measure_out_of_fold(development, rows, probabilities, temperature, point, unit, evaluation, seed),
         versions={},
         files={},
     )
-    return store_classifier(network, head.scaled(temperature), backbone.info.blocks, info, scratch())
+    return store_classifier(network, head.scaled(temperature), backbone.info, info, scratch())

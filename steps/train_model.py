@@ -10,15 +10,13 @@ from diascope.dataset import Dataset
 from diascope.features import Backbone, Features
 from diascope.reports import candidate_page
 from materializers.folder import ModelMaterializer, scratch
-from steps.caching import depends_on
+from steps.caching import depends_on_library
 from steps.tracking import log_candidate
-
-POLICY = depends_on("candidates", "heads", "gradient", "calibration", "metrics", "splits", "engine", "images")
 
 
 @step(
     output_materializers=ModelMaterializer,
-    cache_policy=POLICY,
+    cache_policy=depends_on_library(__file__),
     experiment_tracker=True,
     settings={"experiment_tracker.mlflow": {"nested": True}},
 )
