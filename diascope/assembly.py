@@ -10,7 +10,7 @@ from keras import layers, ops
 from diascope.classifier import METADATA, ActivationMap, Classifier, ClassifierInfo, sha256
 from diascope.engine import export
 from diascope.features import BackboneInfo, FeatureBlock
-from diascope.heads import Head
+from diascope.heads import SHORTEST, Head
 
 VERSIONS = ("diascope", "keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn")
 
@@ -32,7 +32,9 @@ def store_classifier(
     """
     logits = head.attach(network.outputs[0])
     outputs = {"probabilities": layers.Softmax(name="probabilities")(logits)}
-    activation = _activation_map(network.outputs[1:], head, backbone.blocks, backbone.spec.feature_norm)
+    activation = _activation_map(
+        network.outputs[0], network.outputs[1:], head, backbone.blocks, backbone.spec.feature_norm
+    )
     if activation is not None:
         outputs["activation_map"] = activation
     model = keras.Model(network.input, list(outputs.values()), name="classifier")
@@ -50,7 +52,7 @@ def _is_linear(blocks: list[FeatureBlock]) -> bool:
 
 
 def _activation_map(
-    maps: list[keras.KerasTensor], head: Head, blocks: list[FeatureBlock], norm: str
+    features: keras.KerasTensor, maps: list[keras.KerasTensor], head: Head, blocks: list[FeatureBlock], norm: str
 ) -> keras.KerasTensor | None:
     """Apply the head's weights for averaged features to every position, summed over layers at the finest grid.
 
@@ -63,15 +65,23 @@ def _activation_map(
     places = list(dict.fromkeys((block.size, block.layer) for block in blocks))
     grid = max((maps[places.index((b.size, b.layer))].shape[1:3] for b in averaged), key=lambda shape: shape[0])
     parts = []
+    scaled = head.scaling.blocks(features) if head.scaling else []
     for block in averaged:
         weights = head.layers[0][0][block.start : block.stop]
+        length = None
+        if head.scaling:
+            weights = weights / head.scaling.scale[block.start : block.stop, None]
+            place = head.scaling.bounds.index((block.start, block.stop))
+            length = ops.norm(scaled[place], axis=-1)[:, None, None, None]
         feature_map = maps[places.index((block.size, block.layer))]
-        convolution = layers.Conv2D(weights.shape[1], 1, use_bias=False, name=f"map_{block.size}_{len(parts)}")
+        convolution = layers.Conv2D(weights.shape[1], 1, use_bias=False, name=f"map_{len(parts)}")
         part = convolution(feature_map)
         convolution.set_weights([np.asarray(weights)[None, None]])
         if norm == "l2":
             pooled = layers.GlobalAveragePooling2D(keepdims=True)(feature_map)
-            part = part / ops.maximum(ops.norm(pooled, axis=-1, keepdims=True), 1e-6)
+            part = part / ops.maximum(ops.norm(pooled, axis=-1, keepdims=True), SHORTEST)
+        if length is not None:
+            part = part / ops.maximum(length, SHORTEST)
         parts.append(part if part.shape[1:3] == grid else ops.image.resize(part, grid))
     return parts[0] if len(parts) == 1 else layers.Add(name="activation_map")(parts)
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -61,7 +62,9 @@ def load_backbone(name: str, weights: str, alpha: float | None, dropout: float, 
     InputError: the weights cannot be had; the message says which file to put where.
     """
     import keras
+    from keras.src.utils.naming import reset_uids
 
+    reset_uids()  # many layers are named by a counter; what was built before must not change their names
     keras.utils.set_random_seed(seed)
     if name == COMPACT_CNN:
         return _compact_cnn(dropout)
@@ -155,5 +158,5 @@ def _load_file(network: "keras.Model", path: Path) -> None:
         raise InputError(f"There is no weights file {path}.")
     try:
         network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, BadZipFile) as error:
         raise InputError(f"{path} does not hold weights for {network.name}: {error}") from error

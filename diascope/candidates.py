@@ -14,7 +14,7 @@ import numpy as np
 from diascope.calibration import fit_temperature, softmax
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.features import Backbone, Features, decoded
-from diascope.heads import WEIGHT_DECAYS, Head, fit_logistic
+from diascope.heads import WEIGHT_DECAYS, Head, blend, fit_logistic, fit_ridge
 from diascope.metrics import balanced_accuracy, log_loss, macro_auroc
 from diascope.results import CandidateResult, CurvePoint
 from diascope.splits import folds, make_split
@@ -146,7 +146,8 @@ def describe(candidate: CandidateConfig, backbone: Backbone) -> str:
     """Return image sizes, layers, pooling and head in words."""
     spec = backbone.info.spec
     sizes = " and ".join(map(str, spec.image_sizes))
-    head = f"{candidate.head} head" if candidate.head == "logistic" else f"mlp of {candidate.hidden_units} units"
+    kinds = {"blend": "logistic and ridge head", "mlp": f"mlp of {candidate.hidden_units} units"}
+    head = kinds.get(candidate.head, f"{candidate.head} head")
     if candidate.fine_tune_layers:
         head += f", top {candidate.fine_tune_layers} layers fine-tuned"
     elif candidate.trains_network:
@@ -188,49 +189,56 @@ class _Fit:
 
     def compare(self, pairs: list[Fold]) -> Comparison:
         """Return logits of every held-out image, and the hyperparameters that do best there."""
-        if self.candidate.trains_network or self.candidate.head == "mlp":
-            return self._compare_descent(pairs)
-        return self._compare_logistic(pairs)
+        return self._compare_linear(pairs) if self._is_linear else self._compare_descent(pairs)
 
     def final(self, chosen: dict[str, float]) -> tuple["keras.Model", Head]:
         """Fit all development images with what was chosen."""
         everything = np.arange(len(self._labels))
-        if not self.candidate.trains_network and self.candidate.head == "logistic":
-            return self.backbone.network(), self._logistic(everything, [chosen["weight_decay"]])[0]
+        if self._is_linear:
+            heads = [self._linear(kind, everything, [chosen[f"{kind}_decay"]])[0] for kind in self._kinds]
+            return self.backbone.network(), blend(heads, [chosen[f"{kind}_temperature"] for kind in self._kinds])
         from diascope.gradient import Rows
 
         rows = Rows(everything, epochs=int(chosen["epochs"]))
         if not self.candidate.trains_network:
             return self.backbone.network(), self._mlp(rows)[0]
-        network, model, _ = self._network(rows)
-        return network, Head([tuple(model.get_layer("logits").get_weights())])
+        network, model, start, _ = self._network(rows)
+        return network, Head([tuple(model.get_layer("logits").get_weights())], start.scaling if start else None)
 
-    def _compare_logistic(self, pairs: list[Fold]) -> Comparison:
+    def _compare_linear(self, pairs: list[Fold]) -> Comparison:
         config = self.candidate
         decays = WEIGHT_DECAYS if config.weight_decay == "auto" else (config.weight_decay,)
         rows = np.concatenate([held_out for _, held_out in pairs])
+        labels = self._labels[rows]
+        chosen, parts, curve = {}, [], []
+        for kind in self._kinds:
+            logits, fitted_losses = self._along(kind, pairs, decays)
+            temperatures = [fit_temperature(each, labels) for each in logits]
+            # By the log loss that remains after calibration: smoother than counts and ranks, and the raw one would
+            # choose a stronger penalty just to be less confident.
+            losses = [log_loss(labels, softmax(z, t)) for z, t in zip(logits, temperatures, strict=True)]
+            best = int(np.argmin(losses))
+            chosen |= {f"{kind}_decay": decays[best], f"{kind}_temperature": temperatures[best]}
+            parts.append(logits[best] / temperatures[best])
+            curve = curve or [
+                CurvePoint(x=decay, loss=fitted, held_out_loss=loss, held_out_auroc=macro_auroc(labels, softmax(z)))
+                for decay, fitted, loss, z in zip(decays, fitted_losses, losses, logits, strict=True)
+            ]
+        return Comparison(rows, np.mean(parts, axis=0), chosen, "weight decay", curve)
+
+    def _along(self, kind: str, pairs: list[Fold], decays: Sequence[float]) -> tuple[list[np.ndarray], list[float]]:
+        """Return held-out logits (m, k) and the mean loss on fitted images for each weight decay."""
         logits: list[list[np.ndarray]] = [[] for _ in decays]
-        fitted_losses: list[list[float]] = [[] for _ in decays]
+        losses: list[list[float]] = [[] for _ in decays]
         for fit, held_out in pairs:
-            for i, head in enumerate(self._logistic(fit, decays)):
-                logits[i].append(head.logits(self.inputs[held_out]))
-                fitted = softmax(head.logits(self.inputs[fit]))
-                fitted_losses[i].append(log_loss(self._labels[fit], fitted))
-        stacked = [np.concatenate(parts) for parts in logits]
-        # By the log loss that remains after calibration: smoother than rank or hit counts, and the raw one would
-        # choose a stronger penalty just to be less confident.
-        losses = [log_loss(self._labels[rows], softmax(p, fit_temperature(p, self._labels[rows]))) for p in stacked]
-        best = int(np.argmin(losses))
-        curve = [
-            CurvePoint(
-                x=decay,
-                loss=statistics.fmean(fitted_losses[i]),
-                held_out_loss=losses[i],
-                held_out_auroc=macro_auroc(self._labels[rows], softmax(stacked[i])),
-            )
-            for i, decay in enumerate(decays)
-        ]
-        return Comparison(rows, stacked[best], {"weight_decay": decays[best]}, "weight decay", curve)
+            heads = self._linear(kind, fit, decays)
+            scaling = heads[0].scaling
+            assert scaling is not None
+            seen, unseen = scaling(self.inputs[fit]), scaling(self.inputs[held_out])
+            for i, head in enumerate(heads):
+                logits[i].append(head.logits_of_scaled(unseen))
+                losses[i].append(log_loss(self._labels[fit], softmax(head.logits_of_scaled(seen))))
+        return [np.concatenate(each) for each in logits], [statistics.fmean(each) for each in losses]
 
     def _compare_descent(self, pairs: list[Fold]) -> Comparison:
         from diascope.gradient import Rows, predict_logits
@@ -239,7 +247,7 @@ class _Fit:
         for fit, held_out in pairs:
             rows = Rows(*self._with_stopping_share(fit))
             if self.candidate.trains_network:
-                _, model, curve = self._network(rows)
+                _, model, _, curve = self._network(rows)
                 logits.append(predict_logits(model, self.inputs, held_out))
             else:
                 head, curve = self._mlp(rows)
@@ -255,16 +263,28 @@ class _Fit:
         held = make_split(self._labels[fit], self.development.groups[fit], STOPPING_SHARE, self.seed)
         return fit[~held], fit[held]
 
-    def _logistic(self, rows: np.ndarray, decays: Sequence[float]) -> list[Head]:
-        widths = [block.stop - block.start for block in self.backbone.info.blocks]
-        return fit_logistic(self.inputs[rows], self._labels[rows], self._n_classes, decays, self.candidate, widths)
+    @property
+    def _is_linear(self) -> bool:
+        return not self.candidate.trains_network and self.candidate.head != "mlp"
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        return ("logistic", "ridge") if self.candidate.head == "blend" else (self.candidate.head,)
+
+    def _linear(self, kind: str, rows: np.ndarray, decays: Sequence[float]) -> list[Head]:
+        fit = {"logistic": fit_logistic, "ridge": fit_ridge}[kind]
+        return fit(self.inputs[rows], self._labels[rows], self._n_classes, decays, self.candidate, self._widths)
+
+    @property
+    def _widths(self) -> list[int]:
+        return [block.stop - block.start for block in self.backbone.info.blocks]
 
     def _mlp(self, rows: "Rows") -> tuple[Head, list[CurvePoint]]:
         from diascope.gradient import fit_mlp
 
         return fit_mlp(self.inputs, self._labels, self._n_classes, rows, self.candidate, self.seed)
 
-    def _network(self, rows: "Rows") -> tuple["keras.Model", "keras.Model", list[CurvePoint]]:
+    def _network(self, rows: "Rows") -> tuple["keras.Model", "keras.Model", Head | None, list[CurvePoint]]:
         from diascope.gradient import fit_network, predict_logits
 
         network, head = self.backbone.network(), None
@@ -272,11 +292,11 @@ class _Fit:
             features = predict_logits(_features_only(network), self.inputs, rows.fitted)
             decay = STARTING_DECAY if self.candidate.weight_decay == "auto" else self.candidate.weight_decay
             labels = self._labels[rows.fitted]
-            head = fit_logistic(features, labels, self._n_classes, [decay], self.candidate)[0]
+            head = fit_logistic(features, labels, self._n_classes, [decay], self.candidate, self._widths)[0]
         model, curve = fit_network(
             network, self.inputs, self._labels, self._n_classes, rows, self.candidate, self.seed, head
         )
-        return network, model, curve
+        return network, model, head, curve
 
     @property
     def _labels(self) -> np.ndarray:

@@ -123,14 +123,14 @@ class CandidateConfig(Section):
     layers: list[str] = ["last"]  # `last`, or names of Keras layers whose output is pooled
     pooling: list[Literal["avg", "max", "std"]] = ["avg"]
     feature_norm: Literal["l2", "none"] = "l2"  # every layer's pooled vector is scaled to length 1
-    head: Literal["logistic", "mlp"] = "logistic"
+    head: Literal["blend", "logistic", "ridge", "mlp"] = "blend"  # blend: the mean of logistic and ridge regression
     hidden_units: int = Field(default=128, ge=1)  # of the mlp
     dropout: float = Field(default=0, ge=0, lt=1)
-    weight_decay: Penalty | Literal["auto"] = "auto"  # L2; auto chooses by cross-validation (logistic)
+    weight_decay: Penalty | Literal["auto"] = "auto"  # L2; auto chooses by cross-validation (not mlp)
     learning_rate: float = Field(default=1e-3, gt=0)
     epochs: int = Field(default=200, ge=1)  # for `logistic` the largest number of L-BFGS iterations
     batch_size: int = Field(default=32, ge=1)
-    class_weights: Literal["balanced", "none"] = "balanced"
+    class_weights: Literal["balanced", "none"] = "none"
     early_stopping: int = Field(default=10, ge=0)  # epochs without improvement; 0: never
     augmentation: Augmentation = Augmentation()
     fine_tune_layers: int = Field(default=0, ge=0)  # top layers trained after the head; BatchNorm stays frozen

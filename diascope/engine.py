@@ -67,24 +67,39 @@ class Engine:
         options = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": self.precision}
         self._compiled = core.compile_model(network, "CPU", options)
         self.outputs = [port.get_any_name() for port in self._compiled.outputs]
-        streams = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-        self._requests = [self._compiled.create_infer_request() for _ in range(streams)]
+        self._at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._idle: list[Any] = []
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the outputs of each image (size, size, 3), in order, while the next ones are being computed."""
+        """Yield the outputs of each image (size, size, 3), in order, while the next ones are being computed.
+
+        Several streams may be open at once, also in several threads.
+        """
         waiting: deque[Any] = deque()
-        for position, image in enumerate(images):
-            request = self._requests[position % len(self._requests)]
-            if len(waiting) == len(self._requests):
+        try:
+            for image in images:
+                if len(waiting) == self._at_once:
+                    yield self._finish(waiting.popleft())
+                request = self._request()
+                request.start_async({0: image[None]}, share_inputs=False)
+                waiting.append(request)
+            while waiting:
                 yield self._finish(waiting.popleft())
-            request.start_async({0: image[None]}, share_inputs=False)
-            waiting.append(request)
-        for request in waiting:
-            yield self._finish(request)
+        finally:  # a stream that was left early: its requests are running still
+            for request in waiting:
+                self._finish(request)
+
+    def _request(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()
 
     def _finish(self, request: Any) -> dict[str, np.ndarray]:
         request.wait()
-        return {name: request.get_output_tensor(i).data[0].copy() for i, name in enumerate(self.outputs)}
+        outputs = {name: request.get_output_tensor(i).data[0].copy() for i, name in enumerate(self.outputs)}
+        self._idle.append(request)
+        return outputs
 
 
 def ahead(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

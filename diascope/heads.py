@@ -1,8 +1,7 @@
 """How is a classifier fitted on stored features?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +13,29 @@ if TYPE_CHECKING:
 
 # Strength of the L2 penalty as in mean(loss) + decay / 2 * |w|^2, on features scaled to a mean squared length of 1.
 WEIGHT_DECAYS = tuple(10.0**exponent for exponent in range(-8, 0))
+OUTLIER = 10.0  # standard deviations
+SHORTEST = 1e-6  # a block that is shorter than this is all zero
+RIDGE_SCALE = 10.0  # of the class indicators, so that temperatures of both kinds of head are of the same order
+
+Path = Callable[[np.ndarray, np.ndarray, int, np.ndarray, list[float], int], dict[float, tuple[np.ndarray, np.ndarray]]]
 
 
 @dataclass(frozen=True)
 class Head:
-    """Dense layers from features to logits, with ReLU between them; each is (weights (d_in, d_out), bias (d_out,))."""
+    """From features to logits: scaling, where there is one, then dense layers with ReLU between them.
+
+    Each layer is (weights (d_in, d_out), bias (d_out,)).
+    """
 
     layers: list[tuple[np.ndarray, np.ndarray]]
+    scaling: "BlockScaling | None" = None
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return logits (n, n_classes) of features (n, d)."""
-        x = features
+        return self.logits_of_scaled(self.scaling(features) if self.scaling else features)
+
+    def logits_of_scaled(self, x: np.ndarray) -> np.ndarray:
+        """Return logits of features that the head's scaling has been applied to."""
         for position, (weights, bias) in enumerate(self.layers):
             x = x @ weights + bias
             if position < len(self.layers) - 1:
@@ -34,13 +45,13 @@ class Head:
     def scaled(self, temperature: float) -> "Head":
         """Return the head whose softmax is calibrated: logits divided by the temperature."""
         *hidden, (weights, bias) = self.layers
-        return Head([*hidden, (weights / temperature, bias / temperature)])
+        return Head([*hidden, (weights / temperature, bias / temperature)], self.scaling)
 
     def attach(self, features: "keras.KerasTensor") -> "keras.KerasTensor":
         """Continue a Keras graph from features to logits."""
         from keras import layers
 
-        x = features
+        x = self.scaling.attach(features) if self.scaling else features
         for position, (weights, bias) in enumerate(self.layers):
             last = position == len(self.layers) - 1
             dense = layers.Dense(
@@ -50,16 +61,57 @@ class Head:
             dense.set_weights([weights, bias])
         return x
 
-    def save(self, path: Path) -> None:
-        """Write the head as .npz."""
-        np.savez(path, *[array for layer in self.layers for array in layer])  # type: ignore[arg-type]
+
+@dataclass(frozen=True)
+class BlockScaling:
+    """Standardises every feature, cuts outliers, and gives every block of features (layer, size, pooling) length 1."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    widths: list[int]
 
     @classmethod
-    def load(cls, path: Path) -> "Head":
-        """Read a head that `save` wrote."""
-        with np.load(path) as stored:
-            arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
-        return cls(list(zip(arrays[::2], arrays[1::2], strict=True)))
+    def of(cls, features: np.ndarray, widths: list[int]) -> "BlockScaling":
+        """Return the scaling of the images that are fitted (n, d)."""
+        standardise = Standardiser.of(features)
+        return cls(standardise.mean.astype(np.float32), standardise.scale.astype(np.float32), widths)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Return scaled features (n, d)."""
+        z = self._standardised(features)
+        for start, stop in self.bounds:
+            z[:, start:stop] /= np.maximum(np.linalg.norm(z[:, start:stop], axis=1, keepdims=True), SHORTEST)
+        return z
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """Where each block starts and stops."""
+        ends = np.cumsum(self.widths).tolist()
+        return list(zip([0, *ends[:-1]], ends, strict=True))
+
+    def attach(self, features: "keras.KerasTensor") -> "keras.KerasTensor":
+        """Continue a Keras graph from features to scaled features."""
+        from keras import layers, ops
+
+        blocks = self.blocks(features)
+        scaled = [block / ops.maximum(ops.norm(block, axis=-1, keepdims=True), SHORTEST) for block in blocks]
+        return layers.Concatenate()(scaled) if len(scaled) > 1 else scaled[0]
+
+    def blocks(self, features: "keras.KerasTensor") -> "list[keras.KerasTensor]":
+        """Return the standardised blocks before they are brought to length 1."""
+        from keras import layers, ops
+
+        # A BatchNormalization that never learns: mean and scale are stored as weights, not in the model's JSON.
+        standardise = layers.BatchNormalization(epsilon=0, trainable=False)
+        z = standardise(features)
+        one, nothing = np.ones_like(self.mean), np.zeros_like(self.mean)
+        standardise.set_weights([1 / self.scale, nothing, self.mean, one])
+        z = ops.clip(z, -OUTLIER, OUTLIER)
+        ends = [stop for _, stop in self.bounds[:-1]]
+        return ops.split(z, ends, axis=-1) if ends else [z]
+
+    def _standardised(self, features: np.ndarray) -> np.ndarray:
+        return np.clip((features - self.mean) / self.scale, -OUTLIER, OUTLIER).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -83,11 +135,6 @@ class Standardiser:
         raw = weights / self.scale[:, None]
         return raw.astype(np.float32), (bias - self.mean @ raw).astype(np.float32)
 
-    def with_equal_blocks(self, widths: list[int]) -> "Standardiser":
-        """Return the one that gives every block of features the same share of a mean squared length of 1."""
-        shares = np.repeat([np.sqrt(width * len(widths)) for width in widths], widths)
-        return Standardiser(self.mean, self.scale * shares)
-
 
 def class_weights(labels: np.ndarray, n_classes: int, config: CandidateConfig) -> np.ndarray:
     """Return one weight per class, mean 1 over images; `balanced` gives every class the same total."""
@@ -105,26 +152,67 @@ def fit_logistic(
     config: CandidateConfig,
     widths: list[int] | None = None,
 ) -> list[Head]:
-    """Fit one multinomial logistic regression per weight decay; returns heads on the raw features.
+    """Fit one multinomial logistic regression per weight decay.
 
     Parameters
     ----------
     features: (n, d); labels: (n,), every class must occur.
     decays: in any order; fits are warm-started from the strongest to the weakest.
     widths: of the blocks that features consist of, each of which then counts the same; None: one block.
+    """
+    return _fit(_logistic_path, features, labels, n_classes, decays, config, widths)
 
-    The penalty is rotation invariant, so the fit happens in the at most n dimensions that the images span and is mapped
-    back: exact, and many times faster where d is larger than n.
+
+def fit_ridge(
+    features: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    decays: Sequence[float],
+    config: CandidateConfig,
+    widths: list[int] | None = None,
+) -> list[Head]:
+    """Fit one ridge regression on the class indicators per weight decay, in closed form; arguments as `fit_logistic`.
+
+    Its outputs are not log odds, but scaled by a temperature they rank and calibrate like them (Hastie, Tibshirani and
+    Friedman, The Elements of Statistical Learning, 2009, chapter 4.2).
+    """
+    return _fit(_ridge_path, features, labels, n_classes, decays, config, widths)
+
+
+def blend(heads: Sequence[Head], temperatures: Sequence[float]) -> Head:
+    """Return the head whose logits are the mean of linear heads' logits, each divided by its temperature."""
+    parts = [head.scaled(t * len(heads)).layers[0] for head, t in zip(heads, temperatures, strict=True)]
+    return Head([(sum(w for w, _ in parts), sum(b for _, b in parts))], heads[0].scaling)
+
+
+def _fit(
+    path: Path,
+    features: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    decays: Sequence[float],
+    config: CandidateConfig,
+    widths: list[int] | None,
+) -> list[Head]:
+    """Fit in the at most n dimensions that the images span, and map back.
+
+    Both penalties are rotation invariant, so this is exact, and many times faster where d is larger than n.
     """
     from threadpoolctl import threadpool_limits
 
-    standardise = Standardiser.of(features).with_equal_blocks(widths or [features.shape[1]])
-    z = standardise(features)
+    scaling = BlockScaling.of(features, widths or [features.shape[1]])
+    length = np.sqrt(len(scaling.widths))  # of a scaled image
     weight = class_weights(labels, n_classes, config)[labels]
     with threadpool_limits(1):  # the matrices are small: threads would spend their time waiting for each other
-        reduced, rotation = _rotated(z)
-        fitted = _descend_path(reduced, labels, n_classes, weight / weight.sum(), sorted(decays)[::-1], config.epochs)
-    heads = {decay: Head([standardise.fold_into(rotation @ w, b)]) for decay, (w, b) in fitted.items()}
+        z = scaling(features) / length
+        centre = z.mean(axis=0)
+        reduced, rotation = _rotated(z - centre)
+        fitted = path(reduced, labels, n_classes, weight / weight.sum(), sorted(decays)[::-1], config.epochs)
+        heads = {}
+        for decay, (w, b) in fitted.items():
+            full = rotation @ w
+            layer = (full / length).astype(np.float32), (b - centre @ full).astype(np.float32)
+            heads[decay] = Head([layer], scaling)
     return [heads[decay] for decay in decays]
 
 
@@ -139,7 +227,7 @@ def _rotated(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return left[:, kept] * lengths, z.T @ (left[:, kept] / lengths)
 
 
-def _descend_path(
+def _logistic_path(
     z: np.ndarray, labels: np.ndarray, n_classes: int, share: np.ndarray, decays: list[float], iterations: int
 ) -> dict[float, tuple[np.ndarray, np.ndarray]]:
     """Minimise the penalised cross-entropy for each decay by L-BFGS, scaled by its approximate curvature.
@@ -172,4 +260,19 @@ def _descend_path(
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
         weights, bias = found[: r * n_classes].reshape(r, n_classes) * step, found[r * n_classes :]
         fitted[decay] = weights, bias
+    return fitted
+
+
+def _ridge_path(
+    z: np.ndarray, labels: np.ndarray, n_classes: int, share: np.ndarray, decays: list[float], iterations: int
+) -> dict[float, tuple[np.ndarray, np.ndarray]]:
+    """Solve the penalised least squares on class indicators for each decay."""
+    truth = RIDGE_SCALE * np.eye(n_classes)[labels]
+    centre, target = share @ z, share @ truth
+    weighted = (z - centre) * share[:, None]
+    curvature, moment = weighted.T @ (z - centre), weighted.T @ (truth - target)
+    fitted = {}
+    for decay in decays:
+        weights = np.linalg.solve(curvature + decay * np.eye(len(curvature)), moment)
+        fitted[decay] = weights, target - centre @ weights
     return fitted

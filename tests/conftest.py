@@ -1,0 +1,87 @@
+"""What several test modules share: a ZenML of their own and one real training run on the demo."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports them: nothing of the user's is read or written.
+os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder to work in, with its own ZenML, caches and home."""
+    from zenml.client import Client
+    from zenml.config.global_config import GlobalConfiguration
+
+    folder = tmp_path_factory.mktemp("workplace")
+    before = GlobalConfiguration.get_instance(), Client.get_instance()
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ZENML_CONFIG_PATH", str(folder / "zenml"))
+    patch.setenv("DIASCOPE_CACHE", str(folder / "cache"))
+    patch.setenv("HOME", str(folder))
+    patch.delenv("ZENML_ACTIVE_STACK_ID", raising=False)
+    patch.chdir(folder)
+    GlobalConfiguration._reset_instance()
+    Client._reset_instance()
+    yield folder
+    patch.undo()
+    GlobalConfiguration._reset_instance(before[0])
+    Client._reset_instance(before[1])
+
+
+class Run:
+    """One call of run.py in this process."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def result(self) -> dict:
+        """The JSON object on the last line."""
+        return json.loads(self.out.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def train(workplace: Path):
+    """Call run.py as a user would, in this process, in the folder and with the ZenML of `workplace`."""
+    import contextlib
+    import io
+
+    from zenml.client import Client
+    from zenml.config.global_config import GlobalConfiguration
+
+    import run
+
+    own = GlobalConfiguration.get_instance(), Client.get_instance()
+
+    def call(*arguments: str) -> Run:
+        others = GlobalConfiguration.get_instance(), Client.get_instance()
+        GlobalConfiguration._reset_instance(own[0])
+        Client._reset_instance(own[1])
+        patch = pytest.MonkeyPatch()
+        patch.setenv("ZENML_CONFIG_PATH", str(workplace / "zenml"))
+        patch.chdir(workplace)
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                status = run.main(list(arguments))
+        finally:
+            patch.undo()
+            GlobalConfiguration._reset_instance(others[0])
+            Client._reset_instance(others[1])
+        return Run(status, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def demo_run(train) -> Run:
+    """The demo, trained once for all tests."""
+    return train("--training", "--json")

@@ -1,0 +1,72 @@
+"""Artifacts come back from any artifact store as they went in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from diascope.features import Features
+from materializers import folder
+from materializers.folder import DataMaterializer
+
+
+@pytest.fixture
+def features(tmp_path: Path) -> Features:
+    import json
+
+    import numpy as np
+
+    root = tmp_path / "features"
+    root.mkdir()
+    np.save(root / "features.npy", np.arange(6, dtype=np.float32).reshape(3, 2))
+    samples = {"sample_id": ["a", "b", "c"], "split": ["train"] * 3, "label": ["x", "y", "x"]}
+    (root / "samples.json").write_text(json.dumps(samples))
+    (root / "features.html").write_text("<p>page</p>")
+    spec = {
+        "backbone": "MobileNetV2",
+        "alpha": 0.35,
+        "weights": "none",
+        "image_sizes": [32],
+        "layers": ["last"],
+        "pooling": ["avg"],
+        "feature_norm": "l2",
+        "dropout": 0,
+    }
+    block = {"size": 32, "layer": "last", "pooling": "avg", "start": 0, "stop": 2}
+    info = {"spec": spec, "blocks": [block], "parameters": 1, "precision": "f32", "milliseconds": 1, "megabytes": 1}
+    (root / "backbone.json").write_text(json.dumps(info))
+    return Features(root)
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_round_trip(features, tmp_path, monkeypatch, local):
+    monkeypatch.setattr(folder, "_is_local", lambda uri: local)
+    uri = tmp_path / "store" / "1"
+    uri.mkdir(parents=True)
+    materializer = DataMaterializer(str(uri))
+    materializer.save(features)
+    back = materializer.load(Features)
+    assert (back.array() == features.array()).all()
+    assert back.samples == features.samples
+    assert (back.root == uri) is local
+    assert materializer.compute_content_hash(back) == materializer.compute_content_hash(features)
+
+
+def test_pages_are_shown_and_do_not_count_as_content(features, tmp_path):
+    materializer = DataMaterializer(str(tmp_path))
+    before = materializer.compute_content_hash(features)
+    (features.root / "features.html").write_text("<p>another page</p>")
+    assert materializer.compute_content_hash(features) == before
+    assert list(materializer.save_visualizations(features)) == [os.path.join(str(tmp_path), "features.html")]
+
+
+def test_any_other_change_counts(features, tmp_path):
+    materializer = DataMaterializer(str(tmp_path))
+    before = materializer.compute_content_hash(features)
+    (features.root / "samples.json").write_text("{}")
+    assert materializer.compute_content_hash(features) != before
+
+
+def test_metadata_tells_what_it_is(features, tmp_path):
+    metadata = DataMaterializer(str(tmp_path)).extract_metadata(features)
+    assert (metadata["images"], metadata["dimension"], metadata["backbone"]) == (3, 2, "MobileNetV2")
