@@ -15,11 +15,6 @@ from diascope.heads import SHORTEST, Head
 VERSIONS = ("diascope", "keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn")
 
 
-def with_head(network: keras.Model, head: Head) -> keras.Model:
-    """Join uint8 image -> [features, map, …] and a head into uint8 image -> [features, map, …, logits]."""
-    return keras.Model(network.input, [*network.outputs, head.attach(network.outputs[0])], name="diascope")
-
-
 def store_classifier(
     network: keras.Model, head: Head, backbone: BackboneInfo, info: ClassifierInfo, root: Path
 ) -> Classifier:
@@ -30,20 +25,20 @@ def store_classifier(
     network: uint8 image -> [features, map, …], one map for every image size and layer, with its final weights.
     head: features -> calibrated logits.
     """
-    logits = head.attach(network.outputs[0])
-    outputs = {"probabilities": layers.Softmax(name="probabilities")(logits)}
-    activation = _activation_map(
-        network.outputs[0], network.outputs[1:], head, backbone.blocks, backbone.spec.feature_norm
-    )
+    # The network as one layer: its operations got their names in another process, and would clash with new ones.
+    image = keras.Input(network.input.shape[1:], dtype="uint8", name="image")
+    features, *maps = network(image)
+    outputs = {"probabilities": layers.Softmax(name="probabilities")(head.attach(features))}
+    activation = _activation_map(features, maps, head, backbone.blocks, backbone.spec.feature_norm)
     if activation is not None:
         outputs["activation_map"] = activation
-    model = keras.Model(network.input, list(outputs.values()), name="classifier")
+    model = keras.Model(image, list(outputs.values()), name="classifier")
     model.save(root / "model.keras")
     export(model, root / "model.xml", list(outputs))
     grid = None if activation is None else ActivationMap(grid=activation.shape[1:3], exact=_is_linear(backbone.blocks))
     files = {path.name: sha256(path) for path in sorted(root.iterdir())}
     info = info.model_copy(update={"activation_map": grid, "files": files, "versions": _versions()})
-    (root / METADATA).write_text(info.model_dump_json(indent=1))
+    (root / METADATA).write_text(info.model_dump_json(indent=1), encoding="utf-8")
     return Classifier.load(root)
 
 
@@ -80,10 +75,17 @@ def _activation_map(
         if norm == "l2":
             pooled = layers.GlobalAveragePooling2D(keepdims=True)(feature_map)
             part = part / ops.maximum(ops.norm(pooled, axis=-1, keepdims=True), SHORTEST)
-        if length is not None:
+        if head.scaling and length is not None:
+            part = part - (head.scaling.mean[block.start : block.stop] @ weights).astype(np.float32)
             part = part / ops.maximum(length, SHORTEST)
-        parts.append(part if part.shape[1:3] == grid else ops.image.resize(part, grid))
+        parts.append(part if part.shape[1:3] == grid else _enlarged(part, grid))
     return parts[0] if len(parts) == 1 else layers.Add(name="activation_map")(parts)
+
+
+def _enlarged(part: keras.KerasTensor, grid: tuple[int, int]) -> keras.KerasTensor:
+    """Interpolate a map (n, height, width, classes) without changing its mean over positions."""
+    large = ops.image.resize(part, grid)
+    return large + ops.mean(part, axis=(1, 2), keepdims=True) - ops.mean(large, axis=(1, 2), keepdims=True)
 
 
 def _versions() -> dict[str, str]:

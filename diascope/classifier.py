@@ -1,13 +1,13 @@
 """The one prediction path: what is evaluated is what is served."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict
 
 from diascope import images
@@ -82,6 +82,12 @@ class Predictions:
 ImageLike = Path | bytes | Image.Image | np.ndarray
 
 
+class _Version(BaseModel):
+    """The one key that every version of the file has."""
+
+    schema_version: int
+
+
 class Classifier:
     """A folder with `model.xml`, `model.bin`, `metadata.json` and, where it may be trained further, `model.keras`."""
 
@@ -102,11 +108,11 @@ class Classifier:
         return cls(Path(root))
 
     def predict(self, pictures: Iterable[ImageLike]) -> Predictions:
-        """Classify images given as paths, encoded bytes, Pillow images or uint8 arrays (height, width, 3).
+        """Classify images given as paths, encoded bytes, Pillow images or uint8 arrays (height, width[, 3]).
 
         Raises
         ------
-        ImageError: one of them cannot be decoded.
+        InputError: one of them cannot be decoded, or is an array of another kind.
         """
         answers = [outputs["probabilities"] for outputs in self.stream(pictures)]
         probabilities = np.stack(answers) if answers else np.zeros((0, len(self.info.class_names)), np.float32)
@@ -128,9 +134,9 @@ class Classifier:
         elif isinstance(picture, bytes):
             decoded = images.decode(picture)
         elif isinstance(picture, np.ndarray):
-            decoded = Image.fromarray(picture).convert("RGB")
+            decoded = _from_array(picture)
         else:
-            decoded = picture.convert("RGB")
+            decoded = images.decode(_encoded(picture))
         return images.resize(decoded, self.info.input.size)
 
     def decide(self, probabilities: np.ndarray) -> list[str]:
@@ -143,6 +149,23 @@ class Classifier:
         return [names[positive] if p >= point.threshold else names[1 - positive] for p in probabilities[:, positive]]
 
 
+def _from_array(picture: np.ndarray) -> Image.Image:
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)):
+        raise InputError(
+            f"A {picture.dtype} array {picture.shape} is no image: give uint8 (height, width, 3) or (height, width)."
+        )
+    return Image.fromarray(picture).convert("RGB")
+
+
+def _encoded(picture: Image.Image) -> bytes:
+    """Return the image as a file, so that the decoder treats it like any other."""
+    buffer = BytesIO()
+    ImageOps.exif_transpose(picture).save(
+        buffer, "TIFF" if picture.mode in ("I", "F", "CMYK") else "PNG", compress_level=0
+    )
+    return buffer.getvalue()
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
@@ -152,10 +175,14 @@ def sha256(path: Path) -> str:
 def _verified(root: Path) -> ClassifierInfo:
     if not (root / METADATA).is_file():
         raise InputError(f"{root} holds no classifier: there is no {METADATA}.")
-    stored = json.loads((root / METADATA).read_text())
-    if stored.get("schema_version", 0) > SCHEMA_VERSION:
+    try:
+        text = (root / METADATA).read_text(encoding="utf-8")
+        newer = _Version.model_validate_json(text).schema_version > SCHEMA_VERSION
+        info = None if newer else ClassifierInfo.model_validate_json(text)
+    except ValueError as error:
+        raise InputError(f"{root / METADATA} does not describe a classifier; store it anew.") from error
+    if info is None:
         raise InputError(f"{root} was written by a newer version of this program; update first.")
-    info = ClassifierInfo.model_validate(stored)
     for name, expected in info.files.items():
         # The Keras model is for further training and may be left out; the others are needed.
         if not (root / name).is_file() and name.endswith(".keras"):

@@ -172,7 +172,7 @@ class EvaluationConfig(Section):
 
     resamples: int = Field(default=2000, ge=100)
     confidence: Fraction = 0.95
-    positive_class: str | None = None  # of a two-class problem; default: the last class name
+    positive_class: str | None = None  # of a two-class problem; default: the last one that is not `normal` or the like
     target_sensitivity: Fraction = 0.9  # the operating point of a two-class problem is chosen for it
 
 

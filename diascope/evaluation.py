@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from diascope.dataset import Dataset
 
 MISTAKES = 24  # images shown in the report
+# A class of one of these names is what one hopes for, not what one looks for.
+NEGATIVE = {"normal", "negative", "healthy", "benign", "control", "controls", "no", "none", "absent", "0", "false"}
 
 
 class EvaluationRecord:
@@ -56,12 +58,18 @@ def calibrate(
         raise InputError(f"evaluation.positive_class: there is no class {config.positive_class!r}; there are {names}.")
     if len(names) != 2:
         return temperature, None, rows, probabilities
-    positive = names.index(config.positive_class) if config.positive_class else 1
+    positive = names.index(config.positive_class or positive_class(names))
     threshold = choose_threshold(labels == positive, probabilities[:, positive], config.target_sensitivity)
     point = OperatingPoint(
         positive_class=names[positive], threshold=threshold, target_sensitivity=config.target_sensitivity
     )
     return temperature, point, rows, probabilities
+
+
+def positive_class(names: list[str]) -> str:
+    """Return the one of two classes that is looked for: the last, unless only that one is named like `normal`."""
+    first, last = names
+    return first if last.lower() in NEGATIVE and first.lower() not in NEGATIVE else last
 
 
 def interval_unit(groups: str) -> str:

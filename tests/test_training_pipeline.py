@@ -87,7 +87,7 @@ def test_candidates_see_the_same_images(zenml_run):
     [
         ("ingest_data", "dataset", "synthetic_p005_s9.png"),
         ("check_data", "data_report", "synthetic_p005_s9.png"),
-        ("extract_features_mobilenet_random", "features", "synthetic") ,
+        ("extract_features_mobilenet_random", "features", "vary most"),
         ("train_compact_cnn", "candidate", "epoch"),
         ("train_mobilenet_random", "candidate", "weight decay"),
         ("evaluate_model", "evaluation", "AUROC"),
