@@ -30,7 +30,7 @@ class CandidateResult(Result):
     chosen: dict[str, float]  # hyperparameters that were chosen, e.g. weight_decay
     curve_axis: str  # "epoch" or "weight decay"
     curve: list[CurvePoint]
-    milliseconds: float  # one image through the whole network, median, this machine
+    milliseconds: float  # one image through the backbone, least of 30, on this machine
     megabytes: float  # the network's weights
     seconds: float  # of fitting and comparing, features not included
 
