@@ -59,7 +59,7 @@ def _activation_map(
         return None
     places = list(dict.fromkeys((block.size, block.layer) for block in blocks))
     grid = max((maps[places.index((b.size, b.layer))].shape[1:3] for b in averaged), key=lambda shape: shape[0])
-    parts = []
+    parts: list[keras.KerasTensor] = []
     scaled = head.scaling.blocks(features) if head.scaling else []
     for block in averaged:
         weights = head.layers[0][0][block.start : block.stop]

@@ -210,7 +210,9 @@ class _Fit:
         decays = WEIGHT_DECAYS if config.weight_decay == "auto" else (config.weight_decay,)
         rows = np.concatenate([held_out for _, held_out in pairs])
         labels = self._labels[rows]
-        chosen, parts, curve = {}, [], []
+        chosen: dict[str, float] = {}
+        curve: list[CurvePoint] = []
+        parts = []
         for kind in self._kinds:
             logits, fitted_losses = self._along(kind, pairs, decays)
             temperatures = [fit_temperature(each, labels) for each in logits]
@@ -253,11 +255,16 @@ class _Fit:
                 head, curve = self._mlp(rows)
                 logits.append(head.logits(self.inputs[held_out]))
             curves.append(curve)
-        # The best epoch's weights are kept, so the final fit runs as long as that took (the median of the folds).
-        best = [int(min(curve, key=lambda p: p.held_out_loss or p.loss).x) for curve in curves]
         rows_out = np.concatenate([held_out for _, held_out in pairs])
-        chosen = {"epochs": float(statistics.median_high(best))}
+        chosen = {"epochs": float(statistics.median_high(self._kept_epoch(curve) for curve in curves))}
         return Comparison(rows_out, np.concatenate(logits), chosen, "epoch", curves[0])
+
+    def _kept_epoch(self, curve: list[CurvePoint]) -> int:
+        """Return the epoch whose weights were kept: the final fit, which nothing stops, runs for as long."""
+        if not self.candidate.early_stopping:
+            return len(curve)
+        losses = [point.held_out_loss for point in curve if point.held_out_loss is not None]
+        return 1 + int(np.argmin(losses))
 
     def _with_stopping_share(self, fit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         held = make_split(self._labels[fit], self.development.groups[fit], STOPPING_SHARE, self.seed)

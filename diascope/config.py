@@ -12,13 +12,13 @@ Policy = Literal["drop", "warn", "fail"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 PathText = Annotated[str, AfterValidator(expanduser)]  # shells leave the ~ in --set dataset.source=~/images
 Score = Annotated[float, Field(ge=0, le=1)]
-Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Penalty = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
     """A part of the experiment; unknown keys are errors, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AnnotationColumns(Section):
@@ -33,7 +33,7 @@ class AnnotationColumns(Section):
 class Annotations(Section):
     """A CSV beside an image folder or archive, for data whose labels are not folder names."""
 
-    file: str  # relative to the source
+    file: str = Field(min_length=1)  # relative to the source
     images: str = "."  # folder or archive with the images, relative to the source
     columns: AnnotationColumns = AnnotationColumns()
 
@@ -56,7 +56,7 @@ class Splits(Section):
 class DatasetConfig(Section):
     """Where the images come from and how their labels are read."""
 
-    source: PathText  # a folder, an archive, https://, a Google Drive link, s3://, or `demo`
+    source: PathText = Field(min_length=1)  # a folder, an archive, https://, a Google Drive link, s3://, or `demo`
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # of the archive
     layout: Literal["auto", "class_folders", "split_folders", "csv"] = "auto"
     annotations: Annotations | None = None
@@ -120,11 +120,11 @@ class CandidateConfig(Section):
     alpha: float | None = Field(default=None, gt=0)  # width multiplier of MobileNet and MobileNetV2
     weights: PathText = "imagenet"  # imagenet, none, or a path to a Keras weights file
     image_sizes: list[Annotated[int, Field(ge=32, le=1024)]] = []  # pixels; empty: the backbone's own
-    layers: list[str] = ["last"]  # `last`, or names of Keras layers whose output is pooled
-    pooling: list[Literal["avg", "max", "std"]] = ["avg"]
+    layers: list[str] = Field(default=["last"], min_length=1)  # `last`, or names of Keras layers whose output is pooled
+    pooling: list[Literal["avg", "max", "std"]] = Field(default=["avg"], min_length=1)
     feature_norm: Literal["l2", "none"] = "l2"  # every layer's pooled vector is scaled to length 1
     head: Literal["blend", "logistic", "ridge", "mlp"] = "blend"  # blend: the mean of logistic and ridge regression
-    hidden_units: int = Field(default=128, ge=1)  # of the mlp
+    hidden_units: int = Field(default=128, ge=1, le=16_384)  # of the mlp
     dropout: float = Field(default=0, ge=0, lt=1)
     weight_decay: Penalty | Literal["auto"] = "auto"  # L2; auto chooses by cross-validation (not mlp)
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -170,7 +170,7 @@ class SelectionConfig(Section):
 class EvaluationConfig(Section):
     """How the winner is measured on the test split."""
 
-    resamples: int = Field(default=2000, ge=100)
+    resamples: int = Field(default=2000, ge=100, le=100_000)
     confidence: Fraction = 0.95
     positive_class: str | None = None  # of a two-class problem; default: the last one that is not `normal` or the like
     target_sensitivity: Fraction = 0.9  # the operating point of a two-class problem is chosen for it
@@ -194,7 +194,7 @@ class Experiment(Section):
     selection: SelectionConfig = SelectionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     promotion: PromotionConfig
-    seed: int = Field(default=20, ge=0)
+    seed: int = Field(default=20, ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Experiment":

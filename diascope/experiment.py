@@ -5,6 +5,7 @@ here, before anything expensive is imported or started.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def _step_ids(candidates: Sequence[tuple[str, str, bool]]) -> dict[str, str]:
 def find_configuration(name: str, folder: Path) -> Path:
     """The file that `--config` names: a path, or a name in `folder`; raises InputError where there is none."""
     for path in (Path(name), folder / name, folder / f"{name}.yaml"):
-        if path.is_file():
+        if os.path.isfile(path):  # Path.is_file raises where the name is too long
             return path
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     known = f"{folder.name}/ has {', '.join(names)}" if names else f"{folder} is empty"
@@ -216,7 +217,8 @@ def _origin(file: Path, problem: Problem, overrides: Sequence[Override]) -> str:
     """Who said it: the last override that made or set this key, or else the file."""
     for override in reversed(overrides):
         if problem.path[: len(override.made)] == override.made:
-            inner = ".".join(map(str, problem.path[len(override.path) :]))
+            beside = override.path[: len(problem.path)] != problem.path[: len(override.path)]  # in what it has made
+            inner = ".".join(map(str, problem.path if beside else problem.path[len(override.path) :]))
             return f"--set {override.text}: " + (f"{inner}: " if inner else "")
     return f"{file}: " + (".".join(map(str, problem.path)) + ": " if problem.path else "")
 
@@ -251,7 +253,7 @@ def _read(path: Path) -> tuple[Any, list[Problem]]:
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: {_yaml_error(error)}") from error
     except RecursionError as error:
-        raise InputError(f"{path}: an anchor refers to itself") from error
+        raise InputError(f"{path}: is nested too deeply, or an anchor refers to itself") from error
 
 
 def _yaml_error(error: Exception) -> str:
@@ -318,7 +320,9 @@ def _index(parent: Any, part: str, path: Sequence[str | int]) -> str | int:
     where = ".".join(map(str, path))
     if isinstance(parent, list):
         if not part.isdecimal() or int(part) >= len(parent):
-            raise InputError(f"{where} has {len(parent)} entries, 0 to {len(parent) - 1}, and none is {part!r}")
+            raise InputError(
+                f"{where or 'the file'} has {len(parent)} entries, 0 to {len(parent) - 1}, and none is {part!r}"
+            )
         return int(part)
     if not isinstance(parent, dict):
         raise InputError(f"{where or 'the file'} is not a mapping, so it has no key {part!r}")

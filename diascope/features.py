@@ -55,7 +55,7 @@ class FeatureSpec(BaseModel):
             weights=candidate.weights,
             image_sizes=sorted(sizes, reverse=True),
             layers=candidate.layers,
-            pooling=candidate.pooling,
+            pooling=list(candidate.pooling),
             feature_norm="none" if candidate.trains_network else candidate.feature_norm,
             dropout=candidate.dropout if candidate.trains_network else 0,
         )
@@ -158,7 +158,8 @@ def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[Fea
     largest = spec.image_sizes[0]
     image = keras.Input((largest, largest, 3), dtype="uint8", name="image")
     pixels = layers.Rescaling(1.0, name="pixels")(image)
-    pooled, maps, blocks = [], [], []
+    pooled, maps = [], []
+    blocks: list[FeatureBlock] = []
     for size in spec.image_sizes:
         # Not layers.Resizing: calling it puts the layers after it into training mode (Keras 3.15).
         resized = ops.image.resize(pixels, (size, size), antialias=False) if size != largest else pixels

@@ -182,7 +182,8 @@ def fit_ridge(
 def blend(heads: Sequence[Head], temperatures: Sequence[float]) -> Head:
     """Return the head whose logits are the mean of linear heads' logits, each divided by its temperature."""
     parts = [head.scaled(t * len(heads)).layers[0] for head, t in zip(heads, temperatures, strict=True)]
-    return Head([(sum(w for w, _ in parts), sum(b for _, b in parts))], heads[0].scaling)
+    weights, biases = zip(*parts, strict=True)
+    return Head([(np.sum(weights, axis=0), np.sum(biases, axis=0))], heads[0].scaling)
 
 
 def _fit(

@@ -150,6 +150,8 @@ def _in_words(schema: type[BaseModel], path: KeyPath, details: list[Any]) -> str
         return f"unknown key{near}"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
+    if first["type"] in ("too_short", "string_too_short"):
+        return "should not be empty"
     return _should_be([_expected(detail) for detail in details], first["input"])
 
 
@@ -185,7 +187,8 @@ def _unknown_key(schema: type[BaseModel], path: KeyPath) -> str:
     if near := get_close_matches(key, siblings, n=1, cutoff=0.7):
         return f"unknown key; the nearest is {near[0]!r}"
     here = [str(part) for part in path[:-1]]
-    return f"does not belong here; it belongs under {max(homes, key=lambda home: _shared(home, here))!r}"
+    home = max(homes, key=lambda home: _shared(home, here))
+    return f"does not belong here; it belongs {f'under {home!r}' if home else 'to the top level'}"
 
 
 def _shared(home: str, here: list[str]) -> int:

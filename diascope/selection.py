@@ -1,4 +1,4 @@
-"""Which candidate wins, and with what is it calibrated?"""
+"""Which candidate wins?"""
 
 from diascope.candidates import HIGHER_IS_BETTER
 from diascope.config import SelectionConfig

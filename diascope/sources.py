@@ -125,7 +125,7 @@ def _recognise(text: str, sha256: str | None) -> _Source:
     if text == DEMO:
         found = _Source(text, "demo", sha256)
     elif "://" not in text:
-        if not Path(text).exists():
+        if not os.path.exists(text):  # Path.exists raises where the name is too long
             raise InputError(f"There is no file or folder {text!r}: dataset.source names the images to learn from.")
         found = _Source(text, "folder" if Path(text).is_dir() else "file", sha256)
     elif text.startswith("s3://"):

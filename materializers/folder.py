@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -137,7 +138,7 @@ def _evaluation(data: EvaluationRecord) -> dict[str, MetadataType]:
     return {"n": test.n, **{name: e.value for name, e in figures.items() if e.value is not None}}
 
 
-_METADATA = {
+_METADATA: dict[type, Callable[[Any], dict[str, MetadataType]]] = {
     Dataset: _dataset,
     Features: _features,
     Backbone: _backbone,

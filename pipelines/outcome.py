@@ -26,16 +26,15 @@ def read_outcome(run: "PipelineRunResponse") -> Outcome:
     record: EvaluationRecord = _output(steps["evaluate_model"], "evaluation")
     decision: Decision = _output(steps["promote_model"], "decision")
     dataset: Dataset = _output(steps["ingest_data"], "dataset")
-    number = steps["promote_model"].run_metadata["model_version"]
-    model = run.config.parameters["promotion"]["model"]
-    version = client.get_model_version(model, number)
+    promoted = steps["promote_model"].run_metadata
+    version = client.get_model_version(str(promoted["model"]), str(promoted["model_version"]))
     started = run.start_time
     return Outcome(
         run_name=run.name,
         status=str(run.status.value),
         stack=run.stack.name if run.stack else "",
-        model_name=model,
-        model_version=str(number),
+        model_name=version.model.name,
+        model_version=str(version.number),
         model_stage=version.stage,
         evaluation=record.evaluation,
         decision=decision,
@@ -62,7 +61,7 @@ def write_report(model: str) -> Path:
     except KeyError:
         raise InputError(f"No version of {model!r} is in production: run --training first.") from None
     record = _linked(version, "evaluation")
-    decision = Decision(promoted=True, case="first", reason=str(version.run_metadata.get("decision", "")))
+    decision = Decision.model_validate(version.run_metadata["decision"])
     return _write(version, record, _linked(version, "dataset"), decision)
 
 

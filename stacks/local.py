@@ -43,12 +43,13 @@ def ensure_tracking_stack() -> str:
 
 
 def _tracks(stack: "StackResponse") -> bool:
-    return any(kind.value == "experiment_tracker" and found for kind, found in stack.components.items())
+    trackers = next((found for kind, found in stack.components.items() if kind.value == "experiment_tracker"), [])
+    return any(tracker.flavor_name == "mlflow" for tracker in trackers)
 
 
 def _no_tracker(stack: str) -> str:
     return (
-        f"The active stack {stack!r} has no experiment tracker: add one with "
+        f"The active stack {stack!r} has no MLflow experiment tracker: add one with "
         f"`zenml experiment-tracker register mlflow --flavor=mlflow` and `zenml stack update {stack} -e mlflow`, "
         "or choose another stack with `zenml stack set NAME`."
     )

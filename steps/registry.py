@@ -1,7 +1,7 @@
 """What is in production, and how does a model get there? (ZenML model stages and MLflow aliases)"""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from diascope.promotion import Champion, Decision
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from zenml.metadata.metadata_types import MetadataType
     from zenml.models import ModelVersionResponse
 
 ALIAS = "champion"
@@ -69,7 +70,8 @@ class Production:
         test = evaluation.predictions()
         test = test[test["split"] == "test"]
         fair = test[~_trained_on(test, own, dataset)]
-        probabilities = _answers(champion, self._artifact("evaluation"), fair, dataset)
+        stored: EvaluationRecord = self._artifact("evaluation")
+        probabilities = _answers(champion, stored, fair, dataset)
         return Comparison(
             champion=Champion(number, probabilities, n_excluded=len(test) - len(fair)),
             labels=fair["label"].to_numpy(),
@@ -77,7 +79,7 @@ class Production:
             groups=fair["group"].to_numpy(),
         )
 
-    def _artifact(self, name: str) -> "Classifier | Dataset | EvaluationRecord":
+    def _artifact(self, name: str) -> Any:
         found = self.version.get_artifact(name)
         if found is None:
             raise RuntimeError(f"version {self.version.number} of {self.version.model.name} has no artifact {name!r}")
@@ -102,11 +104,12 @@ def register(model: str, classifier: Classifier, tracked_model: str, decision: D
             client.create_model(model)
         version = client.create_model_version(model)
         _link_inputs(version)
-        facts = {"classifier": content(classifier), "mlflow_version": _register_in_mlflow(model, tracked_model)}
-        log_metadata(facts, model_name=model, model_version=str(version.number))
-    if decision.case != "identical":
-        log_metadata({"decision": decision.reason}, model_name=model, model_version=str(version.number))
-    log_metadata({"model_version": str(version.number)})  # on this step, so that a run can be read back
+        in_mlflow = _register_in_mlflow(model, tracked_model)
+        facts: dict[str, MetadataType] = {"classifier": content(classifier), "mlflow_version": in_mlflow}
+        log_metadata(metadata=facts, model_version_id=version.id)
+    if decision.case != "identical":  # the version keeps the decision by which it came where it is
+        log_metadata(metadata={"decision": decision.model_dump(mode="json")}, model_version_id=version.id)
+    log_metadata({"model": model, "model_version": str(version.number)})  # on this step, to read a run back by
     return client.get_model_version(model, version.number)
 
 
@@ -157,8 +160,10 @@ def _register_in_mlflow(model: str, tracked_model: str) -> str:
 def _mlflow_client() -> "MlflowClient":
     from mlflow import MlflowClient
     from zenml.client import Client
+    from zenml.integrations.mlflow.experiment_trackers import MLFlowExperimentTracker
 
     tracker = Client().active_stack.experiment_tracker
+    assert isinstance(tracker, MLFlowExperimentTracker)  # run.py starts on no stack with another
     tracker.configure_mlflow()
     return MlflowClient()
 

@@ -130,6 +130,16 @@ def test_a_chosen_stack_with_a_tracker_is_used_as_it_is(client):
     assert {each.name for each in client.list_stacks().items} == {"default", "mine"}
 
 
+def test_a_tracker_that_is_not_mlflow_is_refused_before_anything_runs(client):
+    from stacks.local import ensure_tracking_stack
+
+    stack(client, "mine", tracker(client, "other", "neptune", project="p", api_token="x"))
+
+    with pytest.raises(InputError, match="'mine' has no MLflow experiment tracker"):
+        ensure_tracking_stack()
+    assert client.active_stack_model.name == "mine"
+
+
 @pytest.mark.parametrize("name", ["mine", "local"])
 def test_a_chosen_stack_without_a_tracker_is_left_alone(client, name):
     from stacks.local import ensure_tracking_stack

@@ -15,6 +15,7 @@ from diascope.config import CandidateConfig
 from diascope.demo import write_demo
 from diascope.evaluation import EvaluationRecord, probability_columns
 from diascope.experiment import load, step_ids
+from diascope.promotion import Decision
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "diascope-demo"
@@ -70,7 +71,7 @@ def test_nothing_but_the_json_is_on_stdout(demo_run):
 
 def test_every_step_ran_under_the_id_that_configurations_may_name(zenml_run):
     experiment = load(ROOT / "configs" / "demo.yaml").parameters
-    assert set(zenml_run.steps) <= set(step_ids(experiment.candidates))
+    assert set(zenml_run.steps) == set(step_ids(experiment.candidates))
     assert all(step.status.value == "completed" for step in zenml_run.steps.values())
 
 
@@ -245,6 +246,13 @@ def test_report_writes_the_production_models_report(demo_run, train):
     text = path.read_text(encoding="utf-8")
     assert "Promoted as the first model in production" in text
     assert "compact_cnn" in text
+
+
+def test_the_version_keeps_the_whole_decision(demo_run, version):
+    decision = Decision.model_validate(version.run_metadata["decision"])
+    assert (decision.promoted, decision.case) == (True, "first")
+    assert decision.reason == demo_run.result["promotion"]["reason"]
+    assert decision.n == demo_run.result["test"]["n"]
 
 
 def test_report_of_nothing_says_so(demo_run, train):

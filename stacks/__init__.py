@@ -1,0 +1,1 @@
+"""Which stacks do runs use, and what may be said about their components?"""
