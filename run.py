@@ -6,31 +6,36 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from diascope.summary import Outcome
 
+E = TypeVar("E", bound=Exception)
 ROOT = Path(__file__).resolve().parent
 FAILED, WRONG_INPUT, NOT_PROMOTED, INTERRUPTED = 1, 2, 3, 130
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong input, 3 not promoted (--require-promotion), 130 interrupted."
+AGAIN = "finished steps are kept, and the same command goes on from there"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; gives the exit status."""
     options = _parse(argv)
-    from diascope.errors import InputError
+    from diascope.errors import DISK_FULL, InputError
 
     try:
         return _report(options) if options.report else _train(options)
     except KeyboardInterrupt:
-        return _say("Interrupted: finished steps are kept, and the same command goes on from there.", INTERRUPTED)
+        return _say(f"Interrupted: {AGAIN}.", INTERRUPTED)
     except Exception as error:
         if options.debug:
             traceback.print_exception(error)
         wrong = _find_cause(error, InputError)
         if wrong:
             return _say(str(wrong), WRONG_INPUT)
+        storage = _find_cause(error, OSError)
+        if storage and storage.errno in DISK_FULL:
+            return _say(f"The disk is full: free some space, {AGAIN}; TMPDIR says where steps work.", FAILED)
         return _say(f"The run failed: {_sentence(error)} (--debug shows where)", FAILED)
 
 
@@ -123,16 +128,15 @@ def start_zenml(debug: bool) -> None:
 
     set_custom_source_root(str(ROOT))  # also where run.py is not the main module
     root = logging.getLogger()
-    for handler in [] if debug else [each for each in root.handlers if isinstance(each, ZenMLConsoleHandler)]:
-        root.removeHandler(handler)
+    if not debug:
+        root.handlers = [handler for handler in root.handlers if not isinstance(handler, ZenMLConsoleHandler)]
 
 
-def _find_cause(error: BaseException, kind: type[Exception]) -> BaseException | None:
+def _find_cause(error: BaseException | None, kind: type[E]) -> E | None:
     """The error of this kind among the error and what led to it."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, kind):
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-    return seen
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error
 
 
 def _sentence(error: BaseException) -> str:

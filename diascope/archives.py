@@ -18,8 +18,7 @@ from typing import IO, Any, cast
 
 from diascope.config import ArchiveLimits
 from diascope.errors import InputError
-
-Progress = Callable[[str, int, int | None], None]  # what is being done, bytes so far, bytes in all where known
+from diascope.progress import Progress
 
 BLOCK = 1024 * 1024
 LARGEST_HEADER = 16 * 1024 * 1024  # a tar header that claims more is an attack on memory

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from diascope.archives import BLOCK, Progress, entry_path
+from diascope.archives import BLOCK, entry_path
 from diascope.config import ArchiveLimits
 from diascope.downloads import check_sha256
 from diascope.errors import InputError
+from diascope.progress import Progress
 
 ATTEMPTS = 4
 THREADS = 16  # small images: the time goes into waiting for answers

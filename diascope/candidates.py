@@ -13,6 +13,7 @@ import numpy as np
 
 from diascope.calibration import fit_temperature, softmax
 from diascope.config import CandidateConfig, SelectionConfig
+from diascope.errors import InputError
 from diascope.features import Backbone, Features, decoded
 from diascope.heads import WEIGHT_DECAYS, Head, blend, fit_logistic, fit_ridge
 from diascope.metrics import balanced_accuracy, log_loss, macro_auroc
@@ -59,7 +60,8 @@ class Development:
         """Return the fits that the comparison needs: cross-validation, or train against validation."""
         if selection.method == "validation":
             return [(np.flatnonzero(~self.validation), np.flatnonzero(self.validation))]
-        return folds(self.labels, self.groups if grouped else None, selection.folds, seed)
+        names = np.array(self.class_names)[self.labels]  # for messages
+        return folds(names, self.groups if grouped else None, selection.folds, seed)
 
 
 class TrainedCandidate:
@@ -267,7 +269,12 @@ class _Fit:
         return 1 + int(np.argmin(losses))
 
     def _with_stopping_share(self, fit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        held = make_split(self._labels[fit], self.development.groups[fit], STOPPING_SHARE, self.seed)
+        labels, groups = self._labels[fit], self.development.groups[fit]
+        try:
+            held = make_split(labels, groups, STOPPING_SHARE, self.seed)
+        except InputError:  # a class is all in one group here; what stops the descent is no measurement, so part it
+            held = np.bincount(labels)[labels] > 1
+            held[held] = make_split(labels[held], None, STOPPING_SHARE, self.seed)
         return fit[~held], fit[held]
 
     @property

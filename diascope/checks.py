@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from diascope.config import ChecksConfig
-from diascope.errors import InputError
+from diascope.errors import InputError, quoted
 from diascope.groups import near_duplicate_groups
 from diascope.images import ImageFacts
-from diascope.layouts import Record
+from diascope.records import Record
+from diascope.schema import Frozen
 
 FindingKind = Literal[
     "unreadable", "blank", "duplicates", "near_duplicates", "leaks", "conflicts", "missing_class", "imbalance", "notice"
@@ -36,10 +36,8 @@ WHY = {
 }
 
 
-class Finding(BaseModel):
+class Finding(Frozen):
     """One problem with the files it concerns and what was done about it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: FindingKind
     files: list[str]  # as named in the source; the first is the one that is kept, if one is
@@ -132,7 +130,7 @@ def is_blank(facts: ImageFacts) -> bool:
 def _passed(found: list[Finding], policy: str) -> list[Finding]:
     if policy == "fail" and found:
         more = f" ({len(found) - 1} more such findings)" if len(found) > 1 else ""
-        files = f": {_names(found[0].files)}" if found[0].files else ""
+        files = f": {quoted(found[0].files, SHOWN)}" if found[0].files else ""
         raise InputError(f"checks.{found[0].kind} is 'fail': {found[0].detail.rstrip('.')}{files}{more}")
     return found
 
@@ -231,7 +229,7 @@ def _patient_notices(kept: list[Scanned]) -> list[str]:
     crossing = sorted(patient for patient, some in splits.items() if len(some) > 1)
     if not crossing:
         return []
-    return [f"{len(crossing)} of {len(splits)} patients have images in more than one split: {_names(crossing)}."]
+    return [f"{len(crossing)} of {len(splits)} patients have images in more than one split: {quoted(crossing, SHOWN)}."]
 
 
 def _imbalance(kept: list[Scanned], ratio: float) -> list[Finding]:
@@ -335,8 +333,3 @@ def _without(scanned: list[Scanned], gone: list[Scanned]) -> list[Scanned]:
 
 def _images(n: int) -> str:
     return "1 image is" if n == 1 else f"{n} images are"
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(repr(name) for name in names[:SHOWN]) + more

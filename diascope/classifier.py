@@ -1,6 +1,7 @@
 """The one prediction path: what is evaluated is what is served."""
 
 import hashlib
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -8,22 +9,18 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from pydantic import BaseModel, ConfigDict
 
 from diascope import images
 from diascope.engine import Engine, ahead
 from diascope.errors import InputError
 from diascope.metrics import Metrics, OperatingPoint
+from diascope.schema import Frozen, Versioned
 
 SCHEMA_VERSION = 1
 METADATA = "metadata.json"
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Input(Part):
+class Input(Frozen):
     """What the network takes, and how a file becomes that."""
 
     size: int  # side in pixels
@@ -33,14 +30,14 @@ class Input(Part):
     normalisation: str = "inside the network"
 
 
-class ActivationMap(Part):
+class ActivationMap(Frozen):
     """The second output: how much each position speaks for each class (Zhou et al. 2016)."""
 
     grid: tuple[int, int]
     exact: bool  # the mean over positions plus a constant is the logit; false where other poolings add to it
 
 
-class Training(Part):
+class Training(Frozen):
     """Where the classifier comes from."""
 
     candidate: dict  # the candidate's configuration
@@ -52,7 +49,7 @@ class Training(Part):
     seed: int
 
 
-class ClassifierInfo(Part):
+class ClassifierInfo(Frozen):
     """`metadata.json` of a classifier."""
 
     schema_version: int = SCHEMA_VERSION
@@ -82,12 +79,6 @@ class Predictions:
 ImageLike = Path | bytes | Image.Image | np.ndarray
 
 
-class _Version(BaseModel):
-    """The one key that every version of the file has."""
-
-    schema_version: int
-
-
 class Classifier:
     """A folder with `model.xml`, `model.bin`, `metadata.json` and, where it may be trained further, `model.keras`."""
 
@@ -106,6 +97,13 @@ class Classifier:
     def load(cls, root: Path | str) -> "Classifier":
         """Open a stored classifier; raises as the constructor does."""
         return cls(Path(root))
+
+    def with_test(self, test: Metrics, root: Path) -> "Classifier":
+        """Return a copy in an empty folder that carries its test metrics."""
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
+        info = self.info.model_copy(update={"test": test})
+        (root / METADATA).write_text(info.model_dump_json(indent=1), encoding="utf-8")
+        return Classifier(root)
 
     def predict(self, pictures: Iterable[ImageLike]) -> Predictions:
         """Classify images given as paths, encoded bytes, Pillow images or uint8 arrays (height, width[, 3]).
@@ -177,7 +175,7 @@ def _verified(root: Path) -> ClassifierInfo:
         raise InputError(f"{root} holds no classifier: there is no {METADATA}.")
     try:
         text = (root / METADATA).read_text(encoding="utf-8")
-        newer = _Version.model_validate_json(text).schema_version > SCHEMA_VERSION
+        newer = Versioned.model_validate_json(text).schema_version > SCHEMA_VERSION
         info = None if newer else ClassifierInfo.model_validate_json(text)
     except ValueError as error:
         raise InputError(f"{root / METADATA} does not describe a classifier; store it anew.") from error

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from diascope.backbones import BACKBONES, COMPACT_CNN
 from diascope.errors import nearest
 
+DEMO = "demo"  # the source that is drawn on the spot
 Policy = Literal["drop", "warn", "fail"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 PathText = Annotated[str, AfterValidator(expanduser)]  # shells leave the ~ in --set dataset.source=~/images
@@ -194,7 +195,7 @@ class Experiment(Section):
     selection: SelectionConfig = SelectionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     promotion: PromotionConfig
-    seed: int = Field(default=20, ge=0, lt=2**32)
+    seed: int = Field(default=20, ge=0, lt=2**31)  # other seeds are made by adding to it
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Experiment":

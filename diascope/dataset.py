@@ -1,30 +1,25 @@
 """What is a dataset? Parquet shards of encoded images with their labels, splits, groups and hashes."""
 
-import errno
 import hashlib
-import os
 import shutil
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
-from diascope.checks import NEAR_DISTANCE, Checked, Finding, Scanned, check, is_blank
+from diascope.checks import Checked, Finding, Scanned, check
 from diascope.config import ChecksConfig, DatasetConfig
-from diascope.config import Splits as Shares
-from diascope.errors import InputError
-from diascope.groups import hash_groups, merge_groups, near_duplicate_groups
-from diascope.images import decode, facts
-from diascope.layouts import SPLITS, Layout, Record, read_layout
-from diascope.splits import make_split
+from diascope.dealing import Dealt, Grouping, deal
+from diascope.errors import DISK_FULL, InputError
+from diascope.layouts import read_layout
+from diascope.progress import Progress
+from diascope.records import SPLITS, Layout
+from diascope.scan import scan
+from diascope.schema import Frozen, Versioned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +28,6 @@ SCHEMA_VERSION = 1
 INFO_FILE = "dataset.json"
 SHARD_BYTES = 64 * 1024**2
 ROW_GROUP_BYTES = 3 * 1024**2  # what a reader holds at a time
-BYTES_PER_PIXEL = 8  # a file that is larger than its pixels can be is not read into memory
 SCHEMA = pa.schema(
     {
         "sample_id": pa.string(),
@@ -49,16 +43,10 @@ SCHEMA = pa.schema(
     }
 )
 INDEX_COLUMNS = [name for name in SCHEMA.names if name != "image"]
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-Grouping = Literal["patient", "similarity"]
-Progress = Callable[[str, int, int | None], None]  # what, done, of how many
 
 
-class DatasetInfo(BaseModel):
+class DatasetInfo(Frozen):
     """What a dataset holds and how it came to be."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     layout: str
@@ -83,7 +71,7 @@ class Dataset:
         if not path.is_file():
             raise InputError(f"{str(self.root)!r} is no dataset: it has no {INFO_FILE}")
         text = path.read_text(encoding="utf-8")
-        version = _Version.model_validate_json(text).schema_version
+        version = Versioned.model_validate_json(text).schema_version
         if version > SCHEMA_VERSION:
             raise InputError(f"{str(path)!r} has version {version}; this program reads up to {SCHEMA_VERSION}")
         self.info = DatasetInfo.model_validate_json(text)
@@ -141,23 +129,6 @@ class Dataset:
                 yield number
 
 
-class _Version(BaseModel):
-    """The one key that every version of the file has."""
-
-    schema_version: int
-
-
-@dataclass(frozen=True)
-class Dealt:
-    """Which split and group each kept image belongs to."""
-
-    splits: list[str]
-    groups: list[str]
-    grouping: Grouping
-    made: list[str]
-    notices: list[str]
-
-
 def ingest(
     config: DatasetConfig,
     checks: ChecksConfig,
@@ -185,102 +156,6 @@ def ingest(
         _write_shards(folder, rows, paths, progress)
         (folder / INFO_FILE).write_text(info.model_dump_json(indent=2), encoding="utf-8")
     return Dataset(out)
-
-
-def scan(records: Sequence[Record], max_pixels: int, progress: Progress | None = None) -> Iterator[Scanned]:
-    """Decode every file once, on all cores, in the order given; no more than a few at a time are in memory."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Scanned]] = deque()
-        for number, record in enumerate(records, start=1):
-            waiting.append(pool.submit(_scan_one, record, max_pixels))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-            if progress:
-                progress("check images", number, len(records))
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def deal(checked: Checked, shares: Shares, seed: int) -> Dealt:
-    """Keep the splits that the data brings and make the others out of what is for training.
-
-    Shares are of the images that the split is taken from; with neither validation nor test given, of all images.
-    Patients stay whole where they are known, else groups of images with similar perceptual hashes do, which are larger
-    than sets of near duplicates; equal pixels never part. The `group` that is stored is the patient or the set of
-    near duplicates.
-    """
-    records = [one.record for one in checked.kept]
-    splits = np.array([record.split or "train" for record in records], dtype=object)
-    made = [split for split in ("test", "validation") if split not in splits]
-    if "train" not in splits:
-        raise InputError("the data has no training split; add a folder or rows for it, or give it without splits")
-    wanted = {"test": shares.test, "validation": shares.validation}
-    if len(made) == 2:
-        wanted["validation"] = shares.validation / (1 - shares.test)
-    if wanted["validation"] >= 1:
-        raise InputError("dataset.splits leaves nothing for training: validation and test take everything")
-    patients = [record.patient for record in records]
-    grouping: Grouping = "patient" if any(patients) else "similarity"
-    groups = _with_patients(patients, checked.clusters)
-    if not made:
-        return Dealt(splits.tolist(), groups, grouping, [], [])
-    error: InputError | None = None
-    for number, alike in enumerate(_groupings(checked, seed)):
-        try:
-            splits = _make(checked, splits, made, wanted, _with_patients(patients, alike), seed)
-        except InputError as impossible:
-            error = error or impossible
-            if any(patients):  # one patient cannot be cut, but what looks alike can be told more finely
-                break
-        else:
-            finer = ["A class looks all alike: similar images had to be parted, so figures may be too good."]
-            return Dealt(splits.tolist(), groups, grouping, made, finer if number else [])
-    assert error is not None
-    raise error
-
-
-def _with_patients(patients: list[str], alike: np.ndarray) -> list[str]:
-    return [patient or f"cluster:{group}" for patient, group in zip(patients, alike, strict=True)]
-
-
-def _groupings(checked: Checked, seed: int) -> Iterator[np.ndarray]:
-    """Groups of images that look alike, coarse ones first."""
-    hashes = np.array([one.facts.phash for one in checked.kept if one.facts is not None], dtype=np.uint64)
-    yield hash_groups(hashes, NEAR_DISTANCE, seed=seed)
-    yield checked.clusters
-    yield near_duplicate_groups(hashes, 0)
-
-
-def _make(
-    checked: Checked, splits: np.ndarray, made: list[str], wanted: dict[str, float], groups: list[str], seed: int
-) -> np.ndarray:
-    splits = splits.copy()
-    labels = np.array([one.record.label for one in checked.kept])
-    pixels = np.array([one.facts.sha256 for one in checked.kept if one.facts is not None])
-    whole = merge_groups(np.array(groups), pixels)
-    for number, split in enumerate(made):
-        pool = np.flatnonzero(splits == "train")
-        held = make_split(labels[pool], whole[pool], wanted[split], seed + number)
-        splits[pool[held]] = split
-    return splits
-
-
-def _scan_one(record: Record, max_pixels: int) -> Scanned:
-    try:
-        size = record.path.stat().st_size
-        if size > BYTES_PER_PIXEL * max_pixels:
-            return Scanned(record, None, f"{record.name} has {size:,} bytes, more than an image may have.")
-        data = record.path.read_bytes()
-        found = facts(data, name=record.name, max_pixels=max_pixels)
-    except InputError as error:
-        return Scanned(record, None, str(error))
-    except OSError as error:
-        return Scanned(record, None, f"{record.name} cannot be read: {error.strerror}.")
-    if not is_blank(found):
-        return Scanned(record, found)
-    pixels = np.asarray(decode(data, name=record.name, max_pixels=max_pixels))
-    return Scanned(record, found, brightest=int(pixels.max()))
 
 
 def _row(one: Scanned, split: str, group: str) -> dict[str, object]:

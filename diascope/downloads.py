@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from diascope.archives import Progress
 from diascope.errors import InputError
+from diascope.progress import Progress
 
 if TYPE_CHECKING:
     import requests

@@ -1,6 +1,9 @@
 """What went wrong, in one sentence, for the person who gave the input."""
 
+import errno
 from collections.abc import Iterable
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class InputError(ValueError):
@@ -15,3 +18,10 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         return SequenceMatcher(None, name.lower(), other.lower()).ratio()
 
     return max(sorted(valid), key=likeness, default="")
+
+
+def quoted(names: Iterable[str], most: int = 5) -> str:
+    """The first few names in quotes, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(map(repr, every[:most])) + more

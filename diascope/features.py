@@ -2,18 +2,20 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from diascope import images
+from diascope.arrays import write_rows
 from diascope.backbones import BACKBONES, input_convention, load_backbone
 from diascope.config import CandidateConfig
 from diascope.engine import Engine, ahead, export, precision_for
 from diascope.errors import InputError
+from diascope.progress import Progress
+from diascope.schema import Frozen
 
 if TYPE_CHECKING:
     import keras
@@ -21,10 +23,8 @@ if TYPE_CHECKING:
     from diascope.dataset import Dataset
 
 
-class FeatureSpec(BaseModel):
+class FeatureSpec(Frozen):
     """What determines the features of an image, apart from the image."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: str
     alpha: float | None
@@ -61,10 +61,8 @@ class FeatureSpec(BaseModel):
         )
 
 
-class FeatureBlock(BaseModel):
+class FeatureBlock(Frozen):
     """One layer at one image size, pooled one way: a slice of the feature vector."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int
     layer: str
@@ -73,10 +71,8 @@ class FeatureBlock(BaseModel):
     stop: int
 
 
-class BackboneInfo(BaseModel):
+class BackboneInfo(Frozen):
     """A backbone with its poolings, and what one image costs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     spec: FeatureSpec
     blocks: list[FeatureBlock]
@@ -202,7 +198,7 @@ def extract_features(
     backbone: Backbone,
     splits: Iterable[str],
     root: Path,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Features:
     """Run the backbone once over every image of the splits and store the vectors in an empty folder.
 
@@ -210,16 +206,15 @@ def extract_features(
     """
     index = dataset.index()
     index = index[index["split"].isin(list(splits))]
-    array = np.lib.format.open_memmap(
-        root / "features.npy", mode="w+", dtype=np.float32, shape=(len(index), backbone.info.dimension)
-    )
-    size = backbone.info.size
-    pixels = decoded(dataset, splits, size)
-    for row, outputs in enumerate(backbone.engine().stream(pixels)):
-        array[row] = outputs["features"]
-        if progress:
-            progress("images", row + 1, len(index))
-    array.flush()
+
+    def rows() -> Iterator[np.ndarray]:
+        pixels = decoded(dataset, splits, backbone.info.size)
+        for done, outputs in enumerate(backbone.engine().stream(pixels), start=1):
+            if progress:
+                progress("images", done, len(index))
+            yield outputs["features"]
+
+    write_rows(root / "features.npy", rows(), (len(index), backbone.info.dimension), np.float32)
     samples = {key: index[key].tolist() for key in ("sample_id", "split", "label")}
     (root / "samples.json").write_text(json.dumps(samples))
     (root / "backbone.json").write_text(backbone.info.model_dump_json(indent=1))

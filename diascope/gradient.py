@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from diascope.arrays import write_rows
 from diascope.backbones import COMPACT_CNN
 from diascope.config import Augmentation, CandidateConfig
 from diascope.errors import InputError
@@ -127,10 +128,7 @@ def predict_logits(model: keras.Model, pixels: np.ndarray, rows: np.ndarray, bat
 
 def store_pixels(path: Path, images: Iterable[np.ndarray], n: int, size: int) -> np.ndarray:
     """Write decoded images once, so that epochs neither decode again nor hold all images in memory."""
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
-    for row, image in enumerate(images):
-        pixels[row] = image
-    pixels.flush()
+    write_rows(path, images, (n, size, size, 3), np.uint8)
     return np.load(path, mmap_mode="r")
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict
 
 from diascope.bootstrap import (
     CALIBRATION_BINS,
@@ -29,17 +28,14 @@ from diascope.curves import pr_curve as pr_curve
 from diascope.curves import roc_curve as roc_curve
 from diascope.errors import InputError
 from diascope.intervals import Interval, hull, normal, percentile
+from diascope.schema import Frozen
 from diascope.uncertainty import CLASS_FIGURES, Uncertainty
 
 PairedMetric = Literal["auroc", "accuracy", "balanced_accuracy"]
 WHOLE_FIGURES = ("accuracy", "balanced_accuracy", "brier", "log_loss", "ece")
 
 
-class Result(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Estimate(Result):
+class Estimate(Frozen):
     """A figure with its bootstrap interval (see `diascope.uncertainty`); `None` where it is not defined."""
 
     value: float | None
@@ -47,7 +43,7 @@ class Estimate(Result):
     high: float | None = None
 
 
-class ClassMetrics(Result):
+class ClassMetrics(Frozen):
     """One class against the rest, at the decision rule of the classifier."""
 
     name: str
@@ -60,7 +56,7 @@ class ClassMetrics(Result):
     f1: Estimate
 
 
-class OperatingPoint(Result):
+class OperatingPoint(Frozen):
     """Threshold on the positive class's probability, chosen before the test split was read."""
 
     positive_class: str
@@ -70,7 +66,7 @@ class OperatingPoint(Result):
     specificity: Estimate | None = None
 
 
-class ReliabilityBin(Result):
+class ReliabilityBin(Frozen):
     low: float
     high: float
     n: int
@@ -78,7 +74,7 @@ class ReliabilityBin(Result):
     accuracy: float | None
 
 
-class Metrics(Result):
+class Metrics(Frozen):
     """All figures of one set of predictions; macro means unweighted over classes, one class against the rest."""
 
     n: int
@@ -103,7 +99,7 @@ class Metrics(Result):
     majority_baseline: float  # accuracy of always answering the most frequent class
     per_class: list[ClassMetrics]
     operating_point: OperatingPoint | None = None
-    reliability: list[ReliabilityBin] = []
+    reliability: list[ReliabilityBin]
 
 
 def measure(

@@ -3,10 +3,8 @@
 import os
 from pathlib import Path
 
-from diascope.config import DatasetConfig, Experiment
+from diascope.config import DEMO, DatasetConfig, Experiment
 from diascope.errors import InputError, nearest
-
-DEMO = "demo"
 
 
 def check_inputs(experiment: Experiment) -> None:

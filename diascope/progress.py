@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from threading import Thread
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
+
+Progress = Callable[[str, int, int | None], None]  # what is being done, how much is done, of how much where known
 
 STARTED = re.compile(r"^Step `(.+)` has started\.$")
 CACHED = re.compile(r"^Using cached version of step `(.+)`\.$")

@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
 
 from diascope.config import PromotionConfig
 from diascope.metrics import Estimate, Metrics, paired_bootstrap
+from diascope.schema import Frozen
 
 Case = Literal[
     "first", "better", "not_worse", "inconclusive", "worse", "floor", "metric_missing", "identical", "not_comparable"
@@ -35,10 +35,8 @@ class Champion:
     why_not: str = ""  # why there are no probabilities: the end of a sentence after "because"
 
 
-class Decision(BaseModel):
+class Decision(Frozen):
     """What the gate decided, in one sentence with the figures it rests on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     promoted: bool
     case: Case
@@ -56,7 +54,6 @@ def decide(
     labels: ArrayLike | None = None,
     probabilities: ArrayLike | None = None,
     groups: ArrayLike | None = None,
-    replace: bool = False,
     seed: int = 0,
 ) -> Decision:
     """Whether the challenger goes into production, from its test metrics and the same images seen by the champion.
@@ -66,7 +63,7 @@ def decide(
     `champion.probabilities`. The challenger must reach every floor with the lower end of its interval, and its AUROC
     must be shown not to lie more than `config.margin` below the champion's (non-inferiority, on the lower end
     of the paired interval: Piaggio et al., Reporting of Noninferiority and Equivalence Randomized Trials, JAMA 2012).
-    `replace` promotes it also where the two cannot be compared.
+    `config.replace` promotes it also where the two cannot be compared.
     """
     if champion is not None and (identical or _same_answers(champion, probabilities)):
         reason = f"Not promoted again: version {champion.version}, in production, gives the same answers."
@@ -79,8 +76,8 @@ def decide(
         return Decision(promoted=True, case="first", reason=reason, n=challenger.n)
     obstacle = _obstacle(champion, labels)
     if obstacle:
-        return _not_comparable(champion, obstacle, challenger, config, replace)
-    return _compared(challenger, config, champion, labels, probabilities, groups, replace, seed)
+        return _not_comparable(champion, obstacle, challenger, config)
+    return _compared(challenger, config, champion, labels, probabilities, groups, seed)
 
 
 def _floor(challenger: Metrics, config: PromotionConfig) -> Decision | None:
@@ -131,16 +128,14 @@ def _obstacle(champion: Champion, labels: ArrayLike | None) -> str:
     return ""
 
 
-def _not_comparable(
-    champion: Champion, obstacle: str, challenger: Metrics, config: PromotionConfig, replace: bool
-) -> Decision:
+def _not_comparable(champion: Champion, obstacle: str, challenger: Metrics, config: PromotionConfig) -> Decision:
     because = f"cannot be compared with version {champion.version}, in production, because {obstacle}"
-    if replace:
+    if config.replace:
         kept = _floors_kept(challenger, config)
         reason = f"Promoted although it {because}: the configuration says to replace it; {kept}."
     else:
         reason = f"Not promoted: it {because}; to replace it all the same, set promotion.replace to true."
-    return Decision(promoted=replace, case="not_comparable", reason=reason, n=challenger.n)
+    return Decision(promoted=config.replace, case="not_comparable", reason=reason, n=challenger.n)
 
 
 def _compared(
@@ -150,7 +145,6 @@ def _compared(
     labels: ArrayLike | None,
     probabilities: ArrayLike | None,
     groups: ArrayLike | None,
-    replace: bool,
     seed: int,
 ) -> Decision:
     if labels is None or probabilities is None or champion.probabilities is None:
@@ -167,7 +161,7 @@ def _compared(
     n = len(np.asarray(labels))
     if difference.value is None or difference.low is None or difference.high is None:
         obstacle = f"the AUROC is not defined in enough resamples of the {n} common test images"
-        return _not_comparable(champion, obstacle, challenger, config, replace)
+        return _not_comparable(champion, obstacle, challenger, config)
     case, words = _verdict(difference.low, difference.high, config.margin)
     promoted = case in ("better", "not_worse")
     figures = (

@@ -1,15 +1,10 @@
 """What do training and evaluation leave behind?"""
 
-from pydantic import BaseModel, ConfigDict
-
 from diascope.metrics import Metrics
+from diascope.schema import Frozen
 
 
-class Result(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CurvePoint(Result):
+class CurvePoint(Frozen):
     """One epoch of gradient training, or one weight decay that was tried."""
 
     x: float
@@ -18,7 +13,7 @@ class CurvePoint(Result):
     held_out_auroc: float | None = None
 
 
-class CandidateResult(Result):
+class CandidateResult(Frozen):
     """One candidate, measured on training data alone."""
 
     name: str
@@ -35,7 +30,7 @@ class CandidateResult(Result):
     seconds: float  # of fitting and comparing, features not included
 
 
-class Mistake(Result):
+class Mistake(Frozen):
     """A test image that was classified wrongly."""
 
     sample_id: str
@@ -44,7 +39,7 @@ class Mistake(Result):
     probability: float  # of the predicted class
 
 
-class Evaluation(Result):
+class Evaluation(Frozen):
     """The winner on the test split, and how it came to be the winner."""
 
     class_names: list[str]

@@ -1,23 +1,21 @@
 """How do bytes get here? From folder, archive, https, Google Drive, S3 or the demo to a folder that can be read."""
 
-import errno
 import hashlib
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from diascope import archives, buckets, demo, downloads
-from diascope.archives import Progress
-from diascope.config import ArchiveLimits
-from diascope.errors import InputError
+from diascope.config import DEMO, ArchiveLimits
+from diascope.errors import DISK_FULL, InputError
+from diascope.progress import Progress
 
-DEMO = "demo"
 DEFAULT_LIMITS = ArchiveLimits()
 
 
@@ -198,8 +196,9 @@ def _folder_state(folder: str) -> str:
         visited.add(os.path.realpath(here))
         for name in names:
             path = os.path.join(here, name)
-            stat = os.stat(path) if os.path.exists(path) else os.lstat(path)
-            lines.append(f"{os.path.relpath(path, folder)}\t{stat.st_size}\t{stat.st_mtime_ns}")
+            with suppress(FileNotFoundError):  # it went away while the folder was listed
+                stat = os.stat(path) if os.path.exists(path) else os.lstat(path)
+                lines.append(f"{os.path.relpath(path, folder)}\t{stat.st_size}\t{stat.st_mtime_ns}")
     return "\n".join(["folder", *sorted(lines)])
 
 
@@ -221,7 +220,7 @@ def _storage_named(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise InputError(
                 f"The disk of {str(root)!r} is full: free some space or point DIASCOPE_CACHE to another disk; the next "
                 "run goes on from here."

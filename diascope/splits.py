@@ -1,6 +1,7 @@
 """How are images dealt to splits and folds, with groups kept whole and classes kept in proportion?"""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -73,6 +74,34 @@ def folds(
         "cross-validation cannot keep every group whole and every class in every fold: the groups mix too many "
         "classes; give more images or finer groups"
     )
+
+
+def foldable_groups(labels: np.ndarray, groupings: Sequence[np.ndarray], seed: int) -> np.ndarray:
+    """The coarsest grouping that folds can be made of; for groups that are inferred and may be parted if they must.
+
+    Labels (n,) and groupings, each (n,), coarse ones first; returns (n,) int. A class that a grouping leaves in a
+    single group is told apart by the next one; where no folds are possible even so, the next one is taken for all.
+
+    Raises:
+        InputError: there are no folds even over the last grouping.
+    """
+    labels = np.asarray(labels)
+    error: InputError | None = None
+    for number in range(len(groupings)):
+        names = [np.array([f"{level} {group}" for group in each]) for level, each in enumerate(groupings)][number:]
+        groups = names[0].astype(object)  # of any length
+        for finer in names[1:]:
+            for of_class in (labels == label for label in np.unique(labels)):
+                if len(set(groups[of_class])) == 1:
+                    groups[of_class] = finer[of_class]
+        try:
+            folds(labels, groups.astype(str), 2, seed)
+        except InputError as impossible:
+            error = error or impossible
+        else:
+            return np.unique(groups.astype(str), return_inverse=True)[1]
+    assert error is not None
+    raise error
 
 
 def _deal(labels: np.ndarray, groups: np.ndarray | None, n: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

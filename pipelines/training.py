@@ -38,9 +38,9 @@ def training(
     images = ingest_data(dataset, checks, seed, sources.fingerprint(dataset.source, dataset.sha256))
     check_data(images)
 
+    specs = [FeatureSpec.of(candidate) for candidate in candidates]
     backbones, features = {}, {}  # candidates that see the same features share them
-    for candidate in candidates:
-        spec = FeatureSpec.of(candidate)
+    for candidate, spec in zip(candidates, specs, strict=True):
         if spec.key not in backbones:
             weights = sources.fingerprint(spec.weights) if spec.has_weights_file else ""
             backbones[spec.key] = base_model(spec, seed, weights, id=f"base_model_{candidate.name}")
@@ -55,12 +55,12 @@ def training(
             selection,
             seed,
             images,
-            backbones[FeatureSpec.of(candidate).key],
+            backbones[spec.key],
             groups,
-            None if candidate.trains_network else features[FeatureSpec.of(candidate).key],
+            None if candidate.trains_network else features[spec.key],
             id=f"train_{candidate.name}",
         )
-        for candidate in candidates
+        for candidate, spec in zip(candidates, specs, strict=True)
     ]
     selected = select_model(
         candidates,
@@ -71,8 +71,8 @@ def training(
         images,
         groups,
         trained,
-        [backbones[FeatureSpec.of(candidate).key] for candidate in candidates],
-        [features[FeatureSpec.of(c).key] for c in candidates if not c.trains_network],
+        [backbones[spec.key] for spec in specs],
+        [features[spec.key] for candidate, spec in zip(candidates, specs, strict=True) if not candidate.trains_network],
     )
     classifier, measured, tracked = evaluate_model(selection, evaluation, images, groups, trained, selected)
     promote_model(promotion, seed, images, classifier, measured, tracked)

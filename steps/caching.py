@@ -33,7 +33,12 @@ def _behind(start: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def _imported(path: Path) -> Iterator[Path]:
+@cache  # every step stands on much the same files, and parsing them for each would add a second to every run
+def _imported(path: Path) -> tuple[Path, ...]:
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):

@@ -1,12 +1,11 @@
 """Read the test split once, with the stored classifier."""
 
-import shutil
 from typing import Annotated
 
 from zenml import ArtifactConfig, step
 
 from diascope.candidates import Development, TrainedCandidate
-from diascope.classifier import METADATA, Classifier
+from diascope.classifier import Classifier
 from diascope.config import EvaluationConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.evaluation import (
@@ -73,9 +72,5 @@ def evaluate_model(
         dataset,
         scratch(),
     )
-    root = scratch()
-    shutil.copytree(selected.root, root, dirs_exist_ok=True)
-    measured = selected.info.model_copy(update={"test": metrics})
-    (root / METADATA).write_text(measured.model_dump_json(indent=1))
-    classifier = Classifier(root)
+    classifier = selected.with_test(metrics, scratch())
     return classifier, record, log_evaluation(classifier, record)

@@ -38,7 +38,6 @@ def promote_model(
             labels=faced.labels,
             probabilities=faced.probabilities,
             groups=faced.groups,
-            replace=promotion.replace,
             seed=seed,
         )
     version = register(promotion.model, classifier, tracked_model, decision)

@@ -31,11 +31,12 @@ def select_model(
     """Return the winner; trained and backbones are in the order of the candidates, features of the frozen ones."""
     from diascope.assembly import store_classifier
 
-    winner, _ = select(in_order(trained), selection)
-    place = [candidate.name for candidate in candidates].index(winner.name)
+    results = in_order(trained)
+    winner, _ = select(results, selection)
+    place = results.index(winner)
     candidate, backbone = candidates[place], backbones[place]
-    frozen = [c.name for c in candidates if not c.trains_network]
-    stored = None if candidate.trains_network else features[frozen.index(candidate.name)]
+    frozen = (each.name for each in candidates if not each.trains_network)
+    stored = dict(zip(frozen, features, strict=True)).get(candidate.name)
     development = Development.of(dataset, groups)
     temperature, point, rows, probabilities = calibrate(trained[place], development, evaluation)
     network, head = refit(candidate, backbone, dataset, stored, groups, winner.chosen, seed)

@@ -26,6 +26,7 @@ from diascope.calibration import softmax
 from diascope.candidates import Development, TrainedCandidate, describe, refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
+from diascope.errors import InputError
 from diascope.features import Backbone, Features
 from diascope.heads import WEIGHT_DECAYS, fit_logistic, fit_ridge
 
@@ -241,10 +242,30 @@ def test_a_final_mlp_trains_for_as_long_as_the_best_epoch_took() -> None:
     assert roc_auc_score(y, final(config, features, found.chosen).logits(features)[:, 1]) > 0.8
 
 
+def test_a_class_of_two_patients_is_enough_for_gradient_descent() -> None:
+    dataset, features = drawn(), separable(drawn(), distance=2)
+    development = Development.of(dataset, groups(dataset))
+    rare = [name for name, y in zip(development.sample_ids, development.labels, strict=True) if y]
+    own = groups(dataset) | dict.fromkeys(rare, "first patient") | {rare[0]: "second patient"}
+    config = candidate(head="mlp", hidden_units=8, epochs=5)
+    trained = train(features, dataset, {"folds": 5}, config, own)
+    rows, logits = trained.out_of_fold()
+    assert sorted(rows) == list(range(60))
+    assert np.isfinite(logits).all()
+
+
+def test_a_class_that_cannot_be_split_is_named() -> None:
+    own = groups(drawn())
+    development = Development.of(drawn(), own)
+    own |= {name: "one patient" for name, y in zip(development.sample_ids, development.labels, strict=True) if y}
+    with pytest.raises(InputError, match=f"class '{CLASSES[1]}' cannot be split"):
+        train(separable(drawn()), drawn(), own=own)
+
+
 def test_without_early_stopping_the_final_fit_is_as_long_as_the_compared_ones() -> None:
     noise = np.random.default_rng(0).normal(size=(60, D))
     config = candidate(head="mlp", hidden_units=8, epochs=9, early_stopping=0, learning_rate=0.05)
-    found = train(noise, drawn(), {"folds": 2}, config).result
+    found = train(noise, drawn(), {"method": "validation"}, config).result
     assert len(found.curve) == 9
     assert found.chosen == {"epochs": 9}
 
@@ -255,7 +276,7 @@ def test_without_early_stopping_the_final_fit_is_as_long_as_the_compared_ones() 
 @pytest.mark.parametrize(
     "config",
     [
-        compact(image_sizes=[64], epochs=8, batch_size=8, learning_rate=3e-3, early_stopping=0),
+        compact(image_sizes=[64], epochs=6, batch_size=8, learning_rate=3e-3, early_stopping=0),
         candidate(fine_tune_layers=5, epochs=2, batch_size=8, learning_rate=1e-3),
     ],
     ids=["from scratch", "fine-tuned"],

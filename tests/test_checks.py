@@ -11,7 +11,7 @@ from diascope.checks import Checked, Scanned, check, tally
 from diascope.config import ChecksConfig
 from diascope.errors import InputError
 from diascope.images import ImageFacts
-from diascope.layouts import Record
+from diascope.records import Record
 
 
 def image(name: str, pixels: str = "", *, label: str = "", contrast: float = 50, phash: int | None = None) -> Scanned:

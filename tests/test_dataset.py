@@ -20,10 +20,11 @@ from PIL import Image
 from diascope import dataset
 from diascope.checks import tally
 from diascope.config import ChecksConfig, DatasetConfig, Splits
-from diascope.dataset import Dataset, ingest, scan
+from diascope.dataset import Dataset, ingest
 from diascope.errors import InputError
 from diascope.images import facts
-from diascope.layouts import SPLITS, Record
+from diascope.records import SPLITS, Record
+from diascope.scan import scan
 
 
 def png(seed: object, side: int = 24, blocks: int = 6) -> bytes:
@@ -281,6 +282,15 @@ def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
     (one,) = scan([Record(tmp_path / "film.png", "a/film.png", "a")], max_pixels=100)
     assert one.facts is None
     assert "900 bytes" in one.error
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    plant(tmp_path, *classes())
+    os.mkfifo(tmp_path / "no" / "pipe.png")
+    info = take(tmp_path, tmp_path.with_name("out")).info
+    assert [(finding.files, finding.detail) for finding in info.findings] == [
+        (["no/pipe.png"], "no/pipe.png is no file.")
+    ]
 
 
 def test_scanning_keeps_the_order_and_says_how_far_it_is(tmp_path: Path) -> None:

@@ -202,6 +202,7 @@ def test_an_unknown_key_does_not_hide_what_contradicts_itself(tmp_path):
         ("a: 1\n\tb: 2", "line 2, column 1: is not YAML: found character '\\t' that cannot start any token"),
         ("a: !!python/object:os.system 1", "is not YAML: could not determine a constructor"),
         ("a: &a [*a]", "refers to itself"),
+        ("[" * 5000 + "]" * 5000, "is nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_configuration(tmp_path, text, said):
@@ -299,7 +300,19 @@ def test_overrides_change_values(tmp_path):
         ("candidates.epochs=5", "parameters.candidates has 2 entries, 0 to 1, and none is 'epochs'"),
         ("candidates.0.backbone=VGG61", "there is no backbone 'VGG61'; the nearest is 'VGG16'"),
         ("candidates.1={name: b}", "backbone: is missing"),
-        ("candidates=[]", "should have at least 1 item after validation, not 0"),
+        ("candidates=[]", "should not be empty"),
+        ("candidates.0.layers=[]", "should not be empty"),
+        ("candidates.0.pooling=[]", "should not be empty"),
+        ("candidates.0.learning_rate=.inf", "should be a finite number"),
+        ("candidates.0.alpha=.nan", "should be a finite number"),
+        ("candidates.0.hidden_units=1000000000", "should be less than or equal to 16384"),
+        ("evaluation.resamples=100000000", "should be less than or equal to 100000"),
+        ("promotion.margin=.inf", "should be a finite number"),
+        ("seed=2147483648", "should be less than 2147483648"),
+        ('dataset.source=""', "should not be empty"),
+        ('dataset.annotations={file: ""}', "file: should not be empty"),
+        ("dataset.annotations.images=x", "parameters.dataset.annotations.file: is missing"),
+        ("parameters.parameters.seed=3", "does not belong here; it belongs to the top level"),
         ("checks={leak: warn}", "leak: unknown key; the nearest is 'leaks'"),
         ("checks.leaks.x=warn", "should be 'drop_test', 'drop_training', 'warn' or 'fail', not a mapping"),
         ("selection.folds.x=1", "parameters.selection.folds is not a mapping, so it has no key 'x'"),
@@ -387,3 +400,5 @@ def test_a_configuration_is_found_by_name_or_path(tmp_path, monkeypatch):
     assert find_configuration("x.yaml", CONFIGS) == Path("x.yaml")
     with pytest.raises(InputError, match=r"configs/ has .*demo.*did you mean 'chest_ct'"):
         find_configuration("chest-ct", CONFIGS)
+    with pytest.raises(InputError, match="there is no such file or name"):
+        find_configuration("x" * 5000, CONFIGS)

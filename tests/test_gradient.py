@@ -159,18 +159,18 @@ def test_balanced_batches_give_each_class_the_same_total() -> None:
 @pytest.fixture(scope="module")
 def learnt() -> list[tuple[Any, list[Any]]]:
     """The compact network, trained twice in the same way."""
-    config = compact(learning_rate=3e-3, batch_size=8, epochs=14, dropout=0.1, class_weights="none")
+    config = compact(learning_rate=3e-3, batch_size=8, epochs=8, dropout=0.1, class_weights="none")
     fits = []
     for _ in range(2):
         network, _ = build_network(FeatureSpec.of(config), seed=3)
-        fits.append(fit_network(network, pixels(96), labels(96), 2, split(64, 16), config, seed=3))
+        fits.append(fit_network(network, pixels(80), labels(80), 2, split(56, 16), config, seed=3))
     return fits
 
 
 def test_the_compact_network_learns_what_is_plain_to_see(learnt: list[tuple[Any, list[Any]]]) -> None:
     model, curve = learnt[0]
-    logits = predict_logits(model, pixels(96), np.arange(64, 96))
-    assert macro_auroc(labels(32), softmax(logits)) > 0.98
+    logits = predict_logits(model, pixels(80), np.arange(56, 80))
+    assert macro_auroc(labels(24), softmax(logits)) > 0.98
     assert curve[-1].loss < 0.5 * curve[0].loss
 
 
@@ -182,7 +182,7 @@ def test_a_network_is_trained_twice_alike(learnt: list[tuple[Any, list[Any]]]) -
 
 def test_a_network_goes_back_to_its_best_epoch(learnt: list[tuple[Any, list[Any]]]) -> None:
     model, curve = learnt[0]
-    logits = predict_logits(model, pixels(96), np.arange(48, 64))
+    logits = predict_logits(model, pixels(80), np.arange(40, 56))
     best = min(point.held_out_loss for point in curve)
     assert log_loss(labels(16), softmax(logits)) == pytest.approx(best, abs=1e-3)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from diascope.config import AnnotationColumns, Annotations, DatasetConfig
 from diascope.errors import InputError
-from diascope.layouts import Layout, read_layout, split_of
+from diascope.layouts import read_layout
+from diascope.records import Layout, split_of
 
 
 def plant(root: Path, *names: str) -> Path:
@@ -204,12 +205,27 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
         (("1.png", "2.png"), "no class folders.*dataset.annotations"),
         (("yes/1.png", "yes/2.png"), "only one class, 'yes'"),
         (("train/yes/1.png", "test/yes/2.png"), "only one class, 'yes'"),
+        (("test/yes/1.png", "test/no/2.png"), "only a folder 'test'.*add the training split"),
         (("train/a/1.png", "Training/b/1.png"), "'Training', 'train' all look like the train split"),
     ],
 )
 def test_wrong_folders_are_refused_in_one_sentence(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(plant(tmp_path, *names))
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(tmp_path, "a/1.png", "b/1.png", "secret/1.png")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"folder '.*secret' cannot be read: Permission denied"):
+        read(tmp_path)
 
 
 def test_a_missing_path_is_refused(tmp_path: Path) -> None:
@@ -308,6 +324,7 @@ def test_files_that_the_table_does_not_name_are_noticed(tmp_path: Path) -> None:
         ("", {}, "no rows"),
         ("file,label\n1,a\n8,b\n9,b\n", {}, "2 of the 3 files.*'8', '9'"),
         ("file,label\n1,a\n2,\n", {}, "line 3 has no 'label'"),
+        ("file,label\n1,a,\n2,mass, left\n", {}, "line 3 has more fields than the header.*in quotes"),
         ("file,label\n1,a\n2,b\n1.png,b\n", {}, "two labels, 'a' and 'b'"),
         ("file,label,fold\n1,a,train\n2,b,eval\n3,b,\n", {"split": "fold"}, "none of train.*'', 'eval'"),
         ("file,label\n1,a\n2,a\n", {}, "only one class, 'a'"),
@@ -327,11 +344,13 @@ def test_a_name_that_means_two_files_is_refused(tmp_path: Path) -> None:
         annotated(tmp_path, "file,label\n1,a\n2,b\n")
 
 
-@pytest.mark.parametrize(("file", "images"), [("gone.csv", "."), ("labels.csv", "gone"), ("labels.csv", "labels.csv")])
+@pytest.mark.parametrize(
+    ("file", "images"), [("gone.csv", "."), (".", "."), ("labels.csv", "gone"), ("labels.csv", "labels.csv")]
+)
 def test_missing_annotations_are_refused(tmp_path: Path, file: str, images: str) -> None:
     plant(tmp_path, "1.png")
     (tmp_path / "labels.csv").write_text("file,label\n1,a\n")
-    with pytest.raises(InputError, match=r"gone|neither a folder nor an archive"):
+    with pytest.raises(InputError, match=r"gone|is a folder; give the CSV|neither a folder nor an archive"):
         read(tmp_path, annotations={"file": file, "images": images})
 
 

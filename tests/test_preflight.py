@@ -7,10 +7,15 @@ from diascope.errors import InputError
 from diascope.preflight import check_inputs
 
 
-def experiment(source: str, weights: str = "none") -> Experiment:
+def experiment(source: str, weights: str = "none", positive_class: str | None = None) -> Experiment:
     candidate = {"name": "a", "backbone": "VGG16", "weights": weights}
     return Experiment.model_validate(
-        {"dataset": {"source": source}, "candidates": [candidate], "promotion": {"model": "m"}}
+        {
+            "dataset": {"source": source},
+            "candidates": [candidate],
+            "evaluation": {"positive_class": positive_class},
+            "promotion": {"model": "m"},
+        }
     )
 
 
@@ -33,6 +38,20 @@ def test_class_folders_pass(tmp_path):
 def test_a_missing_path_is_named():
     with pytest.raises(InputError, match=r"dataset\.source: there is no file or folder '/nowhere/data'"):
         check_inputs(experiment("/nowhere/data"))
+
+
+def test_a_name_that_is_too_long_is_missing():
+    with pytest.raises(InputError, match=r"dataset\.source: there is no file or folder 'xxx"):
+        check_inputs(experiment("x" * 5000))
+    with pytest.raises(InputError, match=r"candidates\.0\.weights: there is no file 'xxx"):
+        check_inputs(experiment("demo", weights="x" * 5000))
+
+
+def test_a_positive_class_that_the_folders_do_not_have_is_named(tmp_path):
+    source = str(class_folders(tmp_path / "data"))
+    check_inputs(experiment(source, positive_class="dog"))
+    with pytest.raises(InputError, match=r"evaluation\.positive_class: there is no class 'dogs'; the nearest is 'dog'"):
+        check_inputs(experiment(source, positive_class="dogs"))
 
 
 def test_an_empty_folder_is_named(tmp_path):

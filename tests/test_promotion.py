@@ -150,16 +150,16 @@ def test_identical_is_said_also_where_the_floors_have_been_raised() -> None:
 @pytest.mark.parametrize("replace", [False, True])
 def test_another_dataset_is_not_comparable(replace: bool) -> None:
     champion = Champion(version="4", why_not="it tells other classes apart (benign, malignant)")
-    config = PromotionConfig(model="chest", floors={"auroc": 0.5})
-    decision = decide(measured(model(2)), config, champion=champion, replace=replace)
+    config = PromotionConfig(model="chest", floors={"auroc": 0.5}, replace=replace)
+    decision = decide(measured(model(2)), config, champion=champion)
     assert (decision.promoted, decision.case, decision.difference) == (replace, "not_comparable", None)
     assert "because it tells other classes apart (benign, malignant)" in decision.reason
     assert ("promotion.replace" in decision.reason) != replace
 
 
 def test_replacing_does_not_override_a_floor() -> None:
-    config = PromotionConfig(model="chest", floors={"auroc": 0.99})
-    decision = decide(measured(model(1)), config, champion=Champion(version="4"), replace=True)
+    config = PromotionConfig(model="chest", floors={"auroc": 0.99}, replace=True)
+    decision = decide(measured(model(1)), config, champion=Champion(version="4"))
     assert (decision.promoted, decision.case) == (False, "floor")
 
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -221,6 +222,16 @@ def test_a_failure_is_one_sentence(pipeline, capsys):
     assert out == ""
     assert err.splitlines()[-1] == "The run failed: RuntimeError: step failed (--debug shows where)"
     assert "Traceback" not in err
+
+
+def test_a_full_disk_is_one_sentence(pipeline, capsys):
+    pipeline.error = chained(OSError(errno.ENOSPC, "No space left on device"))
+
+    assert run.main(["--training"]) == 1
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("The disk is full: ")
+    assert "TMPDIR" in said
 
 
 def test_debug_shows_where(pipeline, capsys):

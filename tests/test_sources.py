@@ -68,7 +68,7 @@ def test_a_local_folder_is_read_where_it_is(tmp_path: Path, cache: Path) -> None
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("name", ["nowhere", "nowhere.zip", "/no/such/folder"])
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.zip", "/no/such/folder", "x" * 5000])
 def test_a_missing_path_is_named(name: str) -> None:
     for ask in (fetch, fingerprint):
         with pytest.raises(InputError, match=f"^There is no file or folder {name!r}"):

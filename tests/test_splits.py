@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diascope.errors import InputError
-from diascope.splits import feasible_folds, folds, make_split
+from diascope.splits import feasible_folds, foldable_groups, folds, make_split
 
 Images = tuple[np.ndarray, np.ndarray]
 
@@ -124,6 +124,34 @@ def test_groups_that_mix_classes_too_much_are_refused() -> None:
         make_split(labels, groups, 0.5, 0)
     with pytest.raises(InputError, match="mix too many classes"):
         folds(labels, groups, 2, 0)
+
+
+def test_inferred_groups_are_parted_only_where_folds_need_it() -> None:
+    labels = np.array(["a"] * 100 + ["b"] * 100 + ["c"] * 4)
+    coarse = np.array([*(np.arange(100) // 10), *([10] * 100), *([11] * 4)])  # b and c look all alike
+    twins = np.array([*range(100), *(100 + np.arange(100) // 5), *([200] * 4)])  # c even to the last bit but two
+    pixels = np.arange(204)
+    with pytest.raises(InputError, match="'b' cannot be split"):
+        folds(labels, coarse, 2, 0)
+    groups = foldable_groups(labels, [coarse, twins, pixels], 0)
+    names, same = np.unique(groups, return_inverse=True)
+    assert len(names) == 10 + 20 + 4
+    for start, end, wanted in ((0, 100, coarse), (100, 200, twins), (200, 204, pixels)):
+        assert ((same[start:end, None] == same[start:end]) == (wanted[start:end, None] == wanted[start:end])).all()
+    assert len(folds(labels, groups, 5, 0)) == 4
+
+
+def test_groups_that_make_folds_are_left_as_they_are() -> None:
+    labels, coarse = np.arange(40) % 2, np.arange(40) // 8
+    groups = foldable_groups(labels, [coarse, np.arange(40)], 0)
+    assert ((groups[:, None] == groups) == (coarse[:, None] == coarse)).all()
+
+
+def test_the_next_grouping_is_taken_where_groups_mix_too_many_classes() -> None:
+    labels, coarse = np.array([0, 1, 1, 2, 2, 0]), np.array([0, 0, 1, 1, 2, 2])
+    assert len(set(foldable_groups(labels, [coarse, np.arange(6)], 0))) == 6
+    with pytest.raises(InputError, match=r"'1' cannot be split: its one image"):
+        foldable_groups(np.array([0, 0, 0, 1]), [np.zeros(4), np.arange(4)], 0)
 
 
 def test_no_images_are_refused() -> None:

@@ -31,6 +31,7 @@ def candidate_values(result: CandidateResult) -> dict[str, Any]:
         "scores": [(name, score_of(result.scores, name), score_of(plain, name)) for name in names],
         "leak_sentence": LEAK_SENTENCE,
         "curves": curves(result),
+        "curve_sentence": curve_sentence(result),
         "settings": settings(result),
     }
 
@@ -41,7 +42,10 @@ def settings(result: CandidateResult) -> list[tuple[str, str]]:
         ("Backbone", result.backbone),
         ("Description", result.description),
         *((f"Chosen {key.replace('_', ' ')}", brief(value)) for key, value in result.chosen.items()),
-        ("Time per image", f"{figure(result.milliseconds, 1)} ms (median, whole network, on the machine that trained)"),
+        (
+            "Time per image",
+            f"{figure(result.milliseconds, 1)} ms (whole network, fastest of 30, on the machine that trained)",
+        ),
         ("Fitting and comparing", f"{figure(result.seconds, 1)} s (features not included)"),
         ("Size of the network", f"{figure(result.megabytes, 1)} MB"),
     ]
@@ -72,8 +76,30 @@ def curves(result: CandidateResult) -> list[tuple[Markup, list[tuple[int, str]]]
 
 def chosen(result: CandidateResult) -> float | None:
     """The epoch or setting that was taken, where it is one of the curve's."""
+    key = _chosen_key(result)
+    return result.chosen[key] if key and result.chosen[key] in {point.x for point in result.curve} else None
+
+
+def curve_sentence(result: CandidateResult) -> str:
+    """What the curve is of, and what its dashed line marks where there is one."""
+    key = _chosen_key(result)
+    words = []
+    if result.curve_axis == "epoch":
+        words.append(
+            "The curve is that of the first fold; its held-out images are those that were set aside there to stop by."
+        )
+    elif key and key.endswith("_decay") and key != "weight_decay":
+        words.append(f"The curve is that of the {key.removesuffix('_decay')} head.")
+    if chosen(result) is not None:
+        words.append("The dashed vertical line marks what was chosen, over all folds.")
+    return " ".join(words)
+
+
+def _chosen_key(result: CandidateResult) -> str:
+    """The name under which what was chosen along the curve's axis is kept: of several heads, that of the first."""
     axis = result.curve_axis.replace(" ", "_")
-    return next((result.chosen[key] for key in (axis, axis + "s") if key in result.chosen), None)
+    last = "_" + axis.split("_")[-1]
+    return next((key for key in result.chosen if key in (axis, axis + "s") or key.endswith(last)), "")
 
 
 def _or_nan(value: float | None) -> float:
