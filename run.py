@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Exception)
 ROOT = Path(__file__).resolve().parent
 FAILED, WRONG_INPUT, NOT_PROMOTED, INTERRUPTED = 1, 2, 3, 130
+STOPPED = ("RunInterruptedException", "RunStoppedException")  # what ZenML makes of SIGTERM and its dashboard's button
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong input, 3 not promoted (--require-promotion), 130 interrupted."
 AGAIN = "finished steps are kept, and the same command goes on from there"
 
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _say(f"Interrupted: {AGAIN}.", INTERRUPTED)
     except Exception as error:
+        if type(error).__name__ in STOPPED:
+            return _say(f"Interrupted: {AGAIN}.", INTERRUPTED)
         if options.debug:
             traceback.print_exception(error)
         wrong = _find_cause(error, InputError)

@@ -90,8 +90,7 @@ def _figures(options: argparse.Namespace, scratch: Path) -> Iterator["Figure"]:
             backbone = export(candidate(name, options.size, alpha), scratch)
             yield overlap.measure(backbone, dataset, images=images, repeats=options.repeats, target=0.85)
     if "scale" in options.parts:
-        backbone = export(candidate("MobileNetV2", options.size, 0.35), scratch)
-        yield from scale.measure(backbone, scratch)
+        yield from scale.measure(scratch, size=options.size)
     if "speedup" in options.parts:
         yield from speedup.measure(
             folder, dataset, demo=demo, size=options.size, epochs=options.epochs, repeats=options.repeats

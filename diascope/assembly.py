@@ -7,12 +7,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from diascope import __version__
 from diascope.classifier import METADATA, ActivationMap, Classifier, ClassifierInfo, sha256
 from diascope.engine import export
 from diascope.features import BackboneInfo, FeatureBlock
 from diascope.heads import SHORTEST, Head
 
-VERSIONS = ("diascope", "keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn")
+PACKAGES = ("keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn")
 
 
 def store_classifier(
@@ -89,12 +90,4 @@ def _enlarged(part: keras.KerasTensor, grid: tuple[int, int]) -> keras.KerasTens
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError
-
-    found = {}
-    for package in VERSIONS:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"diascope": __version__, **{package: version(package) for package in PACKAGES}}

@@ -24,7 +24,12 @@ class Architecture:
 
     module: str  # in keras.applications
     size: int  # default input side, pixels
-    has_alpha: bool = False  # a width multiplier
+    alphas: tuple[float, ...] = ()  # width multipliers that there are ImageNet weights for, where it has one
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether its width can be chosen."""
+        return bool(self.alphas)
 
 
 BACKBONES: dict[str, Architecture] = {
@@ -41,8 +46,8 @@ BACKBONES: dict[str, Architecture] = {
     },
     "InceptionResNetV2": Architecture("inception_resnet_v2", 299),
     "InceptionV3": Architecture("inception_v3", 299),
-    "MobileNet": Architecture("mobilenet", 224, has_alpha=True),
-    "MobileNetV2": Architecture("mobilenet_v2", 224, has_alpha=True),
+    "MobileNet": Architecture("mobilenet", 224, (0.25, 0.5, 0.75, 1.0)),
+    "MobileNetV2": Architecture("mobilenet_v2", 224, (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
     "MobileNetV3Large": Architecture("mobilenet_v3", 224),
     "MobileNetV3Small": Architecture("mobilenet_v3", 224),
     "NASNetLarge": Architecture("nasnet", 331),
@@ -74,8 +79,13 @@ def load_backbone(name: str, weights: str, alpha: float | None, dropout: float, 
     if alpha is not None:
         options["alpha"] = alpha
     if weights == "imagenet":
-        with _weights_directory_first(name):
-            network = build(weights="imagenet", **options)
+        try:
+            with _weights_directory_first(name):
+                network = build(weights="imagenet", **options)
+        except InputError:
+            raise
+        except ValueError as error:  # such as a width multiplier that ImageNet weights do not exist for
+            raise InputError(f"{name} cannot be built: {' '.join(str(error).split())}") from error
     else:
         network = build(weights=None, **options)
         if weights != "none":

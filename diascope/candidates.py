@@ -16,7 +16,7 @@ from diascope.config import CandidateConfig, SelectionConfig
 from diascope.errors import InputError
 from diascope.features import Backbone, Features, decoded
 from diascope.heads import WEIGHT_DECAYS, Head, blend, fit_logistic, fit_ridge
-from diascope.metrics import balanced_accuracy, log_loss, macro_auroc
+from diascope.metrics import accuracy, balanced_accuracy, log_loss, macro_auroc
 from diascope.results import CandidateResult, CurvePoint
 from diascope.splits import folds, make_split
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STOPPING_SHARE = 0.15  # of the images that are fitted; they only decide when gradient descent stops
 STARTING_DECAY = 1e-4  # of the head that fine-tuning starts from
+SCORES = {"auroc": macro_auroc, "accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "log_loss": log_loss}
 HIGHER_IS_BETTER = {"auroc": True, "balanced_accuracy": True, "log_loss": False}
 Fold = tuple[np.ndarray, np.ndarray]  # rows that are fitted, rows that are held out
 
@@ -119,6 +120,7 @@ def train_candidate(
         curve=comparison.curve,
         milliseconds=backbone.info.milliseconds,
         megabytes=backbone.info.megabytes,
+        gigamacs=backbone.info.gigamacs,
         seconds=time.perf_counter() - start,
     )
     (root / "result.json").write_text(result.model_dump_json(indent=1))
@@ -228,7 +230,8 @@ class _Fit:
                 CurvePoint(x=decay, loss=fitted, held_out_loss=loss, held_out_auroc=macro_auroc(labels, softmax(z)))
                 for decay, fitted, loss, z in zip(decays, fitted_losses, losses, logits, strict=True)
             ]
-        return Comparison(rows, np.mean(parts, axis=0), chosen, "weight decay", curve)
+        logits = np.mean(parts, axis=0) * chosen[f"{self._kinds[0]}_temperature"]  # as confident as the first head is
+        return Comparison(rows, logits, chosen, "weight decay", curve)
 
     def _along(self, kind: str, pairs: list[Fold], decays: Sequence[float]) -> tuple[list[np.ndarray], list[float]]:
         """Return held-out logits (m, k) and the mean loss on fitted images for each weight decay."""
@@ -321,16 +324,10 @@ class _Fit:
         return len(self.development.class_names)
 
 
-def score(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return one of the metrics that candidates can be compared by."""
-    return {"auroc": macro_auroc, "balanced_accuracy": balanced_accuracy, "log_loss": log_loss}[metric](
-        labels, probabilities
-    )
-
-
 def _scores(comparison: Comparison, labels: np.ndarray) -> dict[str, float]:
-    probabilities = softmax(comparison.logits)
-    return {metric: float(score(metric, labels[comparison.rows], probabilities)) for metric in HIGHER_IS_BETTER}
+    truth = labels[comparison.rows]
+    probabilities = softmax(comparison.logits, fit_temperature(comparison.logits, truth))
+    return {name: measure(truth, probabilities) for name, measure in SCORES.items()}
 
 
 def _features_only(network: "keras.Model") -> "keras.Model":

@@ -152,6 +152,10 @@ class CandidateConfig(Section):
     def _consistent(self) -> "CandidateConfig":
         if self.alpha is not None and not BACKBONES[self.backbone].has_alpha:
             raise ValueError(f"alpha is for MobileNet and MobileNetV2, not for {self.backbone}")
+        alphas = BACKBONES[self.backbone].alphas
+        if self.weights == "imagenet" and self.alpha is not None and self.alpha not in alphas:
+            known = ", ".join(f"{alpha:g}" for alpha in alphas)
+            raise ValueError(f"there are ImageNet weights of {self.backbone} for alpha {known}, not for {self.alpha:g}")
         if self.backbone == COMPACT_CNN and self.weights != "none":
             raise ValueError("compact_cnn is trained from scratch: say weights: none")
         if not self.trains_network and self.augmentation != Augmentation():

@@ -35,6 +35,29 @@ def export(model: "keras.Model", path: Path, outputs: list[str]) -> None:
         ov.save_model(network, path, compress_to_fp16=False)
 
 
+def multiply_adds(path: Path) -> float:
+    """Return the multiply-adds of one image through convolutions and dense layers, in billions.
+
+    What a network costs wherever it runs; unlike a timing, it is the same whatever else the machine does.
+    """
+    import openvino as ov
+
+    network = ov.Core().read_model(path)
+    network.reshape([1, *list(network.inputs[0].partial_shape)[1:]])
+    total = 0
+    for operation in network.get_ops():
+        kind, outputs = operation.get_type_name(), operation.get_output_size()
+        if kind not in ("Convolution", "GroupConvolution", "MatMul") or outputs != 1:
+            continue
+        positions = int(np.prod(list(operation.get_output_shape(0))))
+        weights = list(operation.get_input_shape(1))
+        per_output = {"Convolution": weights[1:], "GroupConvolution": weights[2:]}.get(
+            kind, [operation.get_input_shape(0)[-1]]
+        )
+        total += positions * int(np.prod(per_output))
+    return total / 1e9
+
+
 def precision_for(parameters: int) -> str:
     """Return `bf16` for large networks on a CPU that has it, else `f32`."""
     import openvino as ov

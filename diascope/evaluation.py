@@ -121,16 +121,18 @@ def out_of_fold_table(dataset: "Dataset", rows: np.ndarray, probabilities: np.nd
     return _table(index, probabilities, dataset.info.class_names, "validation")
 
 
-def measure_test(predictions: "pd.DataFrame", classifier: Classifier, unit: str, config: EvaluationConfig) -> Metrics:
-    """Measure the stored classifier's probabilities on the test split."""
+def measure_test(
+    predictions: "pd.DataFrame", classifier: Classifier, grouping: str, config: EvaluationConfig
+) -> Metrics:
+    """Measure the stored classifier's probabilities on the test split, by patient where `grouping` is `patient`."""
     probabilities = probability_columns(predictions)
     return measure(
         predictions["label"].to_numpy(),
         probabilities,
         classifier.info.class_names,
         uncalibrated=_uncalibrated(probabilities, classifier.info.temperature),
-        groups=predictions["group"].to_numpy(),
-        interval_unit=unit,
+        groups=predictions["group"].to_numpy() if grouping == "patient" else None,
+        interval_unit="patient" if grouping == "patient" else "image",
         operating_point=classifier.info.operating_point,
         confidence=config.confidence,
         resamples=config.resamples,
@@ -165,8 +167,8 @@ def store_evaluation(
 
     (root / "evaluation.json").write_text(evaluation.model_dump_json(indent=1))
     predictions.to_parquet(root / "predictions.parquet", index=False)
-    images = shown_images(evaluation, dataset)
-    (root / "evaluation.html").write_text(evaluation_page(evaluation, predictions, images), encoding="utf-8")
+    page = evaluation_page(evaluation, predictions, shown_images(evaluation, dataset), dataset.info.source)
+    (root / "evaluation.html").write_text(page, encoding="utf-8")
     return EvaluationRecord(root)
 
 

@@ -6,18 +6,18 @@ here, before anything expensive is imported or started.
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
 
+from diascope import documents
 from diascope.config import CandidateConfig, Experiment, Section
 from diascope.errors import InputError, nearest
-from diascope.problems import KeyPath, Problem, check_schema, check_settings, is_settings_key
+from diascope.overrides import Override, override
+from diascope.problems import KeyPath, Problem, check_schema, check_settings
 
 # Keys that ZenML would take, and why they are refused.
 REFUSED = {
@@ -79,15 +79,6 @@ class RunConfiguration(Section):
         return yaml.safe_dump(document | ({"steps": steps} if steps else {}), sort_keys=False, allow_unicode=True)
 
 
-@dataclass(frozen=True)
-class Override:
-    """A `--set` that was applied."""
-
-    text: str
-    path: KeyPath
-    made: KeyPath  # the first key on the path that was not in the file
-
-
 class ConfigurationError(InputError):
     """Everything that is wrong with an experiment file, one line each."""
 
@@ -135,14 +126,15 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfiguration:
     and the value in YAML. Raises ConfigurationError with a line for everything that is wrong.
     """
     shown = path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path
-    document, problems = _read(path)
+    document, problems = documents.read(path)
     said: list[Override] = []
     lines = [f"{shown}: {_dotted(problem)}" for problem in problems]
-    for override in overrides:
+    top_level = {*RunConfiguration.model_fields, *REFUSED}
+    for text in overrides:
         try:
-            said.append(_override(document, override))
+            said.append(override(document, text, top_level, _settings_table()))
         except InputError as error:
-            lines.append(f"--set {override}: {error}")
+            lines.append(f"--set {text}: {error}")
     lines += [f"{_origin(shown, problem, said)}{problem.text}" for problem in check(document)]
     if lines:
         raise ConfigurationError(lines)
@@ -215,115 +207,9 @@ def _dotted(problem: Problem) -> str:
 
 def _origin(file: Path, problem: Problem, overrides: Sequence[Override]) -> str:
     """Who said it: the last override that made or set this key, or else the file."""
-    for override in reversed(overrides):
-        if problem.path[: len(override.made)] == override.made:
-            beside = override.path[: len(problem.path)] != problem.path[: len(override.path)]  # in what it has made
-            inner = ".".join(map(str, problem.path if beside else problem.path[len(override.path) :]))
-            return f"--set {override.text}: " + (f"{inner}: " if inner else "")
+    for each in reversed(overrides):
+        if problem.path[: len(each.made)] == each.made:
+            beside = each.path[: len(problem.path)] != problem.path[: len(each.path)]  # in what it has made
+            inner = ".".join(map(str, problem.path if beside else problem.path[len(each.path) :]))
+            return f"--set {each.text}: " + (f"{inner}: " if inner else "")
     return f"{file}: " + (".".join(map(str, problem.path)) + ": " if problem.path else "")
-
-
-# Reading
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core types: `no`, `on` and 12:30 are text, and 1e-3 is a number."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
-    ("merge", r"<<", "<"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
-
-
-def _read(path: Path) -> tuple[Any, list[Problem]]:
-    """The file's content and the keys that stand in it twice; raises InputError where it is not YAML."""
-    try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        duplicates = list(_duplicates(node, ()))  # before anchors are merged into the nodes
-        return (loader.construct_document(node) if node else None), duplicates
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path}: {_yaml_error(error)}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: is nested too deeply, or an anchor refers to itself") from error
-
-
-def _yaml_error(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}is not YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
-
-
-def _duplicates(node: yaml.Node | None, path: KeyPath) -> Iterator[Problem]:
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _duplicates(item, (*path, index))
-    elif isinstance(node, yaml.MappingNode):
-        seen: dict[Any, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                continue  # refused when it is constructed
-            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
-                text = f"stands in the file twice (lines {seen[key.value]} and {line})"
-                yield Problem((*path, key.value), text)
-            seen[key.value] = line
-            yield from _duplicates(value, (*path, key.value))
-
-
-# Overriding
-
-
-def _override(document: Any, text: str) -> Override:
-    """Put the value of `key.path=value` into the document. Messages do not repeat the override."""
-    key, equals, yaml_value = text.partition("=")
-    if not equals or not key or not all(key.split(".")):
-        raise InputError("write key.path=value, for example candidates.0.epochs=5")
-    try:
-        value = yaml.load(yaml_value, _Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"the value {_yaml_error(error)}; put it in quotes inside the shell's quotes") from error
-    path: list[str | int] = []
-    made = 0
-    target = document
-    parts = _absolute(key.split("."), document)
-    for part in parts:
-        path.append(_index(target, part, path))
-        last = len(path) == len(parts)
-        if last or (isinstance(target, dict) and target.get(part) is None):
-            made = made or len(path)
-            target[path[-1]] = value if last else {}
-        target = target[path[-1]]
-    return Override(text, tuple(path), tuple(path[:made]))
-
-
-def _absolute(parts: list[str], document: Any) -> list[str]:
-    if parts[0] not in RunConfiguration.model_fields and parts[0] not in REFUSED:
-        return ["parameters", *parts]
-    for at in (1, 3):  # settings.orchestrator.sagemaker.… and steps.NAME.settings.orchestrator.sagemaker.…
-        joined = ".".join(parts[at : at + 2])
-        if parts[at - 1 : at] == ["settings"] and len(parts) > at + 1 and is_settings_key(_settings_table(), joined):
-            return [*parts[:at], joined, *parts[at + 2 :]]
-    return parts
-
-
-def _index(parent: Any, part: str, path: Sequence[str | int]) -> str | int:
-    """The key or index that `part` means in the mapping or list at `path`."""
-    where = ".".join(map(str, path))
-    if isinstance(parent, list):
-        if not part.isdecimal() or int(part) >= len(parent):
-            raise InputError(
-                f"{where or 'the file'} has {len(parent)} entries, 0 to {len(parent) - 1}, and none is {part!r}"
-            )
-        return int(part)
-    if not isinstance(parent, dict):
-        raise InputError(f"{where or 'the file'} is not a mapping, so it has no key {part!r}")
-    return part

@@ -1,6 +1,7 @@
 """What does the frozen backbone see? One pooled vector per image, computed once."""
 
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from diascope import images
 from diascope.arrays import write_rows
 from diascope.backbones import BACKBONES, input_convention, load_backbone
 from diascope.config import CandidateConfig
-from diascope.engine import Engine, ahead, export, precision_for
+from diascope.engine import Engine, ahead, export, multiply_adds, precision_for
 from diascope.errors import InputError
 from diascope.progress import Progress
 from diascope.schema import Frozen
@@ -80,6 +81,7 @@ class BackboneInfo(Frozen):
     precision: str
     milliseconds: float
     megabytes: float
+    gigamacs: float = 0  # billions of multiply-adds of one image
 
     @property
     def size(self) -> int:
@@ -159,7 +161,10 @@ def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[Fea
     for size in spec.image_sizes:
         # Not layers.Resizing: calling it puts the layers after it into training mode (Keras 3.15).
         resized = ops.image.resize(pixels, (size, size), antialias=False) if size != largest else pixels
-        outputs = tapped(convention(resized))
+        try:
+            outputs = tapped(convention(resized))
+        except ValueError as error:
+            raise InputError(f"{spec.backbone} cannot take images of {size} px: give larger image_sizes.") from error
         for layer, feature_map in zip(spec.layers, outputs if isinstance(outputs, list) else [outputs], strict=True):
             maps.append(feature_map)
             for pooling in spec.pooling:
@@ -188,6 +193,7 @@ def write_backbone(spec: FeatureSpec, root: Path, seed: int) -> Backbone:
         precision=precision,
         milliseconds=_latency(Engine(root / "features.xml", precision=precision, hint="LATENCY")),
         megabytes=(root / "features.bin").stat().st_size / 1e6,
+        gigamacs=multiply_adds(root / "features.xml"),
     )
     (root / "backbone.json").write_text(info.model_dump_json(indent=1))
     return Backbone(root)
@@ -226,7 +232,8 @@ def decoded(dataset: "Dataset", splits: Iterable[str], size: int) -> Iterator[np
 
     def pixels(sample: tuple[str, bytes]) -> np.ndarray:
         name, data = sample
-        return images.resize(images.decode(data, name=name), size)
+        # Whether an image is too large was decided when it was ingested.
+        return images.resize(images.decode(data, name=name, max_pixels=sys.maxsize), size)
 
     encoded = (sample for ids, batch in dataset.images(*splits) for sample in zip(ids, batch, strict=True))
     return ahead(pixels, encoded)

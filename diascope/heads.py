@@ -17,7 +17,9 @@ OUTLIER = 10.0  # standard deviations
 SHORTEST = 1e-6  # a block that is shorter than this is all zero
 RIDGE_SCALE = 10.0  # of the class indicators, so that temperatures of both kinds of head are of the same order
 
-Path = Callable[[np.ndarray, np.ndarray, int, np.ndarray, list[float], int], dict[float, tuple[np.ndarray, np.ndarray]]]
+RegularisationPath = Callable[
+    [np.ndarray, np.ndarray, int, np.ndarray, list[float], int], dict[float, tuple[np.ndarray, np.ndarray]]
+]
 
 
 @dataclass(frozen=True)
@@ -180,14 +182,16 @@ def fit_ridge(
 
 
 def blend(heads: Sequence[Head], temperatures: Sequence[float]) -> Head:
-    """Return the head whose logits are the mean of linear heads' logits, each divided by its temperature."""
-    parts = [head.scaled(t * len(heads)).layers[0] for head, t in zip(heads, temperatures, strict=True)]
+    """Return the mean of linear heads, each divided by its temperature and all as confident as the first one is."""
+    parts = [
+        head.scaled(t * len(heads) / temperatures[0]).layers[0] for head, t in zip(heads, temperatures, strict=True)
+    ]
     weights, biases = zip(*parts, strict=True)
     return Head([(np.sum(weights, axis=0), np.sum(biases, axis=0))], heads[0].scaling)
 
 
 def _fit(
-    path: Path,
+    path: RegularisationPath,
     features: np.ndarray,
     labels: np.ndarray,
     n_classes: int,

@@ -24,8 +24,6 @@ from diascope.bootstrap import (
     resampled_weights,
     sampling_units,
 )
-from diascope.curves import pr_curve as pr_curve
-from diascope.curves import roc_curve as roc_curve
 from diascope.errors import InputError
 from diascope.intervals import Interval, hull, normal, percentile
 from diascope.schema import Frozen
@@ -157,6 +155,11 @@ def macro_auroc(labels: ArrayLike, probabilities: ArrayLike) -> float:
     `labels` are (n,), `probabilities` (n, k); NaN where fewer than two classes have images.
     """
     return _value("auroc", labels, probabilities)
+
+
+def accuracy(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Share of the images whose most probable class is the true one; `probabilities` is (n, k)."""
+    return _value("accuracy", labels, probabilities)
 
 
 def balanced_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> float:

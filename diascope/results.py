@@ -20,13 +20,14 @@ class CandidateResult(Frozen):
     backbone: str
     description: str  # image sizes, layers, pooling, head, in words
     n: int  # images with an out-of-fold prediction
-    scores: dict[str, float]  # auroc, balanced_accuracy, log_loss over grouped folds or the validation split
+    scores: dict[str, float]  # auroc, accuracy, balanced_accuracy, log_loss over grouped folds or the validation split
     plain_scores: dict[str, float] | None  # the same with images dealt to folds one by one; the difference is the leak
     chosen: dict[str, float]  # hyperparameters that were chosen, e.g. weight_decay
     curve_axis: str  # "epoch" or "weight decay"
     curve: list[CurvePoint]
     milliseconds: float  # one image through the backbone, least of 30, on this machine
     megabytes: float  # the network's weights
+    gigamacs: float = 0  # billions of multiply-adds of one image: what ties are broken by
     seconds: float  # of fitting and comparing, features not included
 
 

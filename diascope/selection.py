@@ -4,21 +4,22 @@ from diascope.candidates import HIGHER_IS_BETTER
 from diascope.config import SelectionConfig
 from diascope.results import CandidateResult
 
-SAME_SPEED = 1.25  # timings this close are the same, as they vary; the earlier one in the configuration wins
+SAME_COST = 1.1  # costs this close are the same; the earlier one in the configuration wins
 
 
 def select(results: list[CandidateResult], config: SelectionConfig) -> tuple[CandidateResult, str]:
     """Return the winner and one sentence that says why it won.
 
-    Candidates whose score is within the tolerance of the best are tied, and the tie goes to the fastest of them at
-    inference, then to the earlier one in the configuration.
+    Candidates whose score is within the tolerance of the best are tied, and the tie goes to the one that costs least at
+    inference, then to the earlier one in the configuration. Cost is counted in multiply-adds: a timing would make the
+    winner depend on what else the machine did.
     """
     sign = 1 if HIGHER_IS_BETTER[config.metric] else -1
     best = max(results, key=lambda result: sign * result.scores[config.metric])
     top = best.scores[config.metric]
     tied = [r for r in results if sign * (top - r.scores[config.metric]) <= config.tolerance]
-    fastest = min(r.milliseconds for r in tied)
-    winner = next(r for r in tied if r.milliseconds <= SAME_SPEED * fastest)
+    least = min(r.gigamacs for r in tied)
+    winner = next(r for r in tied if r.gigamacs <= SAME_COST * least)
     how = "cross-validation" if config.method == "cross_validation" else "the validation split"
     name = {"auroc": "macro AUROC", "balanced_accuracy": "balanced accuracy", "log_loss": "log loss"}[config.metric]
     figure = f"{name} {winner.scores[config.metric]:.3f} in {how}"
@@ -28,6 +29,7 @@ def select(results: list[CandidateResult], config: SelectionConfig) -> tuple[Can
         return winner, f"{winner.name} has the best {figure}, by more than the tolerance of {config.tolerance:g}."
     others = " and ".join(r.name for r in tied if r is not winner)
     return winner, (
-        f"{winner.name} ({figure}, {winner.milliseconds:.1f} ms per image) is tied with {others} within the tolerance "
-        f"of {config.tolerance:g}; the tie goes to the faster at inference, then to the earlier in the configuration."
+        f"{winner.name} ({figure}, {winner.gigamacs:.2g} billion multiply-adds per image) is tied with {others} within "
+        f"the tolerance of {config.tolerance:g}; the tie goes to the one that costs less at inference, then to the "
+        "earlier in the configuration."
     )

@@ -80,6 +80,8 @@ def fetch(
     InputError: the source is not there, cannot be reached, is not what `sha256` says, is not safe to unpack, or does
         not fit on the disk.
     """
+    from filelock import FileLock
+
     found = _recognise(source, sha256)
     if found.kind == "folder":
         return Path(source)
@@ -89,7 +91,7 @@ def fetch(
         return final
     with _storage_named(root):
         root.mkdir(parents=True, exist_ok=True)
-        with _lock(final):
+        with FileLock(f"{final}.lock"):  # one process at a time brings it in; the others then find it done
             if not final.is_dir():
                 work = final.with_name(final.name + ".part")
                 work.mkdir(exist_ok=True)
@@ -204,15 +206,6 @@ def _folder_state(folder: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-@contextmanager
-def _lock(final: Path) -> Iterator[None]:
-    """Let one process at a time bring a source in; the others then find it done."""
-    from filelock import FileLock
-
-    with FileLock(f"{final}.lock"):
-        yield
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What came out of a run, for people and for programs?"""
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,7 @@ def _candidate(result: CandidateResult) -> dict[str, Any]:
         "scores": result.scores,
         "plain_scores": result.plain_scores,
         "milliseconds": result.milliseconds,
+        "gigamacs": result.gigamacs,
         "megabytes": result.megabytes,
         "seconds": result.seconds,
     }
@@ -146,6 +148,16 @@ def _cell(estimate: Estimate) -> str:
     return value if estimate.low is None else f"{value}\n[dim]{_short(estimate.low)}-{_short(estimate.high)}[/dim]"
 
 
+def _in_lines(name: str, width: int = 18) -> str:
+    """Break a long name after its dots and dashes rather than anywhere."""
+    lines = [""]
+    for part in re.split(r"(?<=[._/ -])", name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def _short(figure: float | None) -> str:
     return f"{figure:.3f}".removeprefix("0")
 
@@ -162,15 +174,13 @@ def _candidates_table(evaluation: Evaluation) -> "Table":
         box=SIMPLE_HEAD,
     )
     table.add_column("candidate", overflow="fold")
-    table.add_column("backbone", overflow="fold")
     for name in (evaluation.metric.replace("_", " "), "plain folds", "ms/image", "MB", "fit s"):
-        table.add_column(name, justify="right", min_width=len(name))
+        table.add_column(name, justify="right", min_width=max(map(len, name.split())))
     for each in evaluation.candidates:
         won = each.name == evaluation.winner.name
         plain = f"[dim]{each.plain_scores[evaluation.metric]:.3f}[/dim]" if each.plain_scores else "-"
         table.add_row(
-            each.name + (" *" if won else ""),
-            each.backbone,
+            each.name + (" *" if won else "") + f"\n[dim]{each.backbone}[/dim]",  # below, so that long names fit
             f"{each.scores[evaluation.metric]:.3f}",
             plain,
             *(f"{figure:.1f}" for figure in (each.milliseconds, each.megabytes, each.seconds)),
@@ -187,18 +197,18 @@ def _test_table(evaluation: Evaluation) -> "Table":
     test = evaluation.test
     unit = test.interval_unit if test.n_groups is None else f"{test.n_groups} {test.interval_unit}s"
     title = f"Test split: {test.n} images, {100 * test.confidence:g} % intervals over {unit}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("", overflow="fold")
     for name in ("AUROC", "sensitivity", "specificity", "precision", "F1"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     overall = (test.auroc, test.sensitivity, test.specificity, test.precision, test.f1)
     table.add_row("all classes", *map(_cell, overall), style="bold")
     for each in test.per_class if len(test.per_class) > 2 else []:
         row = (each.auroc, each.sensitivity, each.specificity, each.precision, each.f1)
-        table.add_row(escape(f"{each.name} ({each.n})"), *map(_cell, row))
+        table.add_row(escape(_in_lines(f"{each.name} ({each.n})")), *map(_cell, row))
     table.caption = (
         f"accuracy {_interval(test.accuracy)} (always the commonest class: {test.majority_baseline:.3f})\n"
-        f"balanced accuracy {_interval(test.balanced_accuracy)}, calibration error {_interval(test.ece)}"
+        f"balanced accuracy {_interval(test.balanced_accuracy)}\ncalibration error {_interval(test.ece)}"
     )
     table.caption_justify = "left"
     return table

@@ -19,6 +19,9 @@ from diascope.classifier import Classifier
 from diascope.dataset import Dataset
 from diascope.evaluation import EvaluationRecord
 from diascope.features import Backbone, Features
+from diascope.metrics import Metrics
+
+NETWORK_PAGE = "network.html"
 
 
 def scratch() -> Path:
@@ -29,7 +32,11 @@ def scratch() -> Path:
 
 
 class FolderMaterializer(BaseMaterializer):
-    """Copies the flat folder `data.root` file by file; pages (*.html) in it are shown in the dashboard."""
+    """Copies the flat folder `data.root` file by file.
+
+    Pages (*.html) in it are shown in the dashboard. Of networks, a page is made on the way in: it is a view of what is
+    stored and no reason to run a step again.
+    """
 
     SKIP_REGISTRATION: ClassVar[bool] = True
 
@@ -52,9 +59,13 @@ class FolderMaterializer(BaseMaterializer):
         return data_type(folder)
 
     def save_visualizations(self, data: Any) -> dict[str, VisualizationType]:
-        """Show the folder's pages."""
-        pages = [path.name for path in _files(data.root) if path.suffix == ".html"]
-        return {os.path.join(self.uri, name).replace("\\", "/"): VisualizationType.HTML for name in pages}
+        """Show the folder's pages, and the one that is made of a network."""
+        pages = {path.name for path in _files(data.root) if path.suffix == ".html"}
+        made = _page(data)
+        if made:
+            pages.add(NETWORK_PAGE)
+            write_page(os.path.join(self.uri, NETWORK_PAGE), made)
+        return {os.path.join(self.uri, name).replace("\\", "/"): VisualizationType.HTML for name in sorted(pages)}
 
     def extract_metadata(self, data: Any) -> dict[str, MetadataType]:
         """Return the figures that tell one version of the artifact from another."""
@@ -82,6 +93,22 @@ class ModelMaterializer(FolderMaterializer):
 
     ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Backbone, TrainedCandidate, Classifier)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
+
+
+def write_page(uri: str, page: str) -> None:
+    """Write a page into the store in place of an older one, which may be a link to another artifact's."""
+    if fileio.exists(uri):
+        fileio.remove(uri)
+    with fileio.open(uri, "wb") as file:
+        file.write(page.encode())
+
+
+def _page(data: Any) -> str:
+    from diascope.reports import backbone_page, classifier_page
+
+    if isinstance(data, Classifier):
+        return classifier_page(data.info)
+    return backbone_page(data.info) if isinstance(data, Backbone) else ""
 
 
 def _files(root: Path) -> list[Path]:
@@ -124,18 +151,40 @@ def _backbone(data: Backbone) -> dict[str, MetadataType]:
 
 def _candidate(data: TrainedCandidate) -> dict[str, MetadataType]:
     result = data.result
-    return {"scores": result.scores, "plain_scores": result.plain_scores or {}, "chosen": result.chosen}
+    return {
+        "name": result.name,
+        "scores": result.scores,
+        "plain_scores": result.plain_scores or {},
+        "chosen": result.chosen,
+    }
 
 
 def _classifier(data: Classifier) -> dict[str, MetadataType]:
     info = data.info
-    return {"classes": info.class_names, "input_size": info.input.size, "temperature": info.temperature}
+    facts: dict[str, MetadataType] = {
+        "candidate": info.training.candidate["name"],
+        "classes": info.class_names,
+        "input_size": info.input.size,
+        "temperature": info.temperature,
+        "trained_on": info.training.n,
+    }
+    if info.operating_point:
+        facts |= {
+            "positive_class": info.operating_point.positive_class,
+            "threshold": info.operating_point.threshold,
+        }
+    for split, metrics in (("validation", info.validation), ("test", info.test)):
+        facts |= {f"{split}_{name}": value for name, value in _figures(metrics).items()} if metrics else {}
+    return facts
 
 
 def _evaluation(data: EvaluationRecord) -> dict[str, MetadataType]:
-    test = data.evaluation.test
-    figures = {"auroc": test.auroc, "accuracy": test.accuracy, "balanced_accuracy": test.balanced_accuracy}
-    return {"n": test.n, **{name: e.value for name, e in figures.items() if e.value is not None}}
+    return {"winner": data.evaluation.winner.name, **_figures(data.evaluation.test)}
+
+
+def _figures(metrics: Metrics) -> dict[str, MetadataType]:
+    figures = {"auroc": metrics.auroc, "accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy}
+    return {"n": metrics.n, **{name: e.value for name, e in figures.items() if e.value is not None}}
 
 
 _METADATA: dict[type, Callable[[Any], dict[str, MetadataType]]] = {

@@ -1,5 +1,6 @@
 """What did a run leave behind? Read back from its artifacts."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ REPORTS = Path("reports")
 
 
 def read_outcome(run: "PipelineRunResponse") -> Outcome:
-    """Return a finished training run in the words of its summary, and write its report."""
+    """Return a finished training run in the words of its summary, and write its report.
+
+    Where the report cannot be written, that is said and the run counts all the same.
+    """
     from zenml.client import Client
 
     client = Client()
@@ -39,7 +43,7 @@ def read_outcome(run: "PipelineRunResponse") -> Outcome:
         evaluation=record.evaluation,
         decision=decision,
         dataset=dataset.info,
-        report=str(_write(version, record, dataset, decision)),
+        report=_written(version, record, dataset, decision),
         mlflow_uri=_tracking_uri(),
         seconds=(run.end_time - started).total_seconds() if run.end_time and started else 0.0,
         step_seconds={name: _seconds(step) for name, step in steps.items()},
@@ -51,7 +55,7 @@ def write_report(model: str) -> Path:
 
     Raises
     ------
-    InputError: nothing is in production under this name.
+    InputError: nothing is in production under this name, or the report cannot be written here.
     """
     from zenml.client import Client
     from zenml.enums import ModelStages
@@ -65,14 +69,30 @@ def write_report(model: str) -> Path:
     return _write(version, record, _linked(version, "dataset"), decision)
 
 
+def _written(
+    version: "ModelVersionResponse", record: EvaluationRecord, dataset: "Dataset", decision: Decision
+) -> str | None:
+    try:
+        return str(_write(version, record, dataset, decision))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
 def _write(version: "ModelVersionResponse", record: EvaluationRecord, dataset: "Dataset", decision: Decision) -> Path:
     from diascope.reports import report_page
 
     images = shown_images(record.evaluation, dataset)
-    page = report_page(record.evaluation, record.predictions(), images, dataset, decision)
+    model = f"{version.model.name} version {version.number}, made on {version.created:%Y-%m-%d}"
+    page = report_page(record.evaluation, record.predictions(), images, dataset, decision, model)
     path = REPORTS / f"{version.model.name}-{version.number}.html"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"The report {str(path.absolute())!r} cannot be written: {error.strerror}.") from error
     return path.resolve()
 
 

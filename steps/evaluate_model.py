@@ -12,7 +12,6 @@ from diascope.evaluation import (
     EvaluationRecord,
     calibrate,
     in_order,
-    interval_unit,
     measure_test,
     mistakes,
     out_of_fold_table,
@@ -49,7 +48,7 @@ def evaluate_model(
     results = in_order(trained)
     winner, sentence = select(results, selection)
     test = predict_test(selected, dataset)
-    metrics = measure_test(test, selected, interval_unit(dataset.info.grouping), evaluation)
+    metrics = measure_test(test, selected, dataset.info.grouping, evaluation)
     _, _, rows, probabilities = calibrate(trained[results.index(winner)], Development.of(dataset, groups), evaluation)
     assert selected.info.validation is not None
     record = store_evaluation(

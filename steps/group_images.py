@@ -9,10 +9,11 @@ from diascope.dataset import Dataset
 from diascope.features import Features
 from diascope.groups import hash_groups, merge_groups, similarity_groups
 from diascope.splits import foldable_groups
+from materializers.groups import GroupsMaterializer
 from steps.caching import depends_on_library
 
 
-@step(cache_policy=depends_on_library(__file__))
+@step(output_materializers=GroupsMaterializer, cache_policy=depends_on_library(__file__))
 def group_images(
     dataset: Dataset, seed: int, features: Features | None = None
 ) -> Annotated[dict[str, str], ArtifactConfig(name="groups")]:

@@ -76,7 +76,7 @@ class Production:
             champion=Champion(number, probabilities, n_excluded=len(test) - len(fair)),
             labels=fair["label"].to_numpy(),
             probabilities=probability_columns(fair),
-            groups=fair["group"].to_numpy(),
+            groups=fair["group"].to_numpy() if dataset.info.grouping == "patient" else None,
         )
 
     def _artifact(self, name: str) -> Any:

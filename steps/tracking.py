@@ -25,8 +25,7 @@ def log_candidate(candidate: CandidateConfig, trained: TrainedCandidate) -> None
     mlflow.log_metrics({f"validation_{name}": value for name, value in result.scores.items()})
     if result.plain_scores:
         mlflow.log_metrics({f"plain_{name}": value for name, value in result.plain_scores.items()})
-    costs = {"milliseconds": result.milliseconds, "megabytes": result.megabytes, "seconds": result.seconds}
-    mlflow.log_metrics(costs)
+    mlflow.log_metrics({name: getattr(result, name) for name in ("milliseconds", "gigamacs", "megabytes", "seconds")})
     mlflow.log_artifact(str(trained.root / "candidate.html"))
 
 

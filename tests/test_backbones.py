@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,17 @@ def test_the_table_knows_the_size(name: str, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(Asked) as size:
         getattr(applications, name)(weights=None, include_top=False, **options)
     assert size.value.args == (BACKBONES[name].size,)
+
+
+@pytest.mark.parametrize("name", ["MobileNet", "MobileNetV2"])
+def test_the_table_knows_the_widths_that_have_weights(name: str) -> None:
+    """Keras refuses others in a message that names them all."""
+    from keras import applications
+
+    with pytest.raises(ValueError, match="alpha") as refused:
+        getattr(applications, name)(weights="imagenet", include_top=False, alpha=0.3, input_shape=(224, 224, 3))
+    widths = re.findall(r"`(\d\.\d+)`", str(refused.value))
+    assert tuple(map(float, widths)) == BACKBONES[name].alphas
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, roc_auc_score
 from tiny import (
     CLASSES,
     PLAIN,
@@ -22,8 +22,8 @@ from tiny import (
     write_dataset,
 )
 
-from diascope.calibration import softmax
-from diascope.candidates import Development, TrainedCandidate, describe, refit, train_candidate
+from diascope.calibration import fit_temperature, softmax
+from diascope.candidates import Development, TrainedCandidate, _Fit, describe, refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.errors import InputError
@@ -117,13 +117,12 @@ def test_held_out_logits_come_from_a_fit_that_had_not_seen_them() -> None:
     config = candidate(head="logistic", weight_decay=1e-3)
     trained = train(features, dataset, config=config)
     rows, logits = trained.out_of_fold()
-    temperature = trained.result.chosen["logistic_temperature"]
     development = Development.of(dataset, groups(dataset))
     for fit, held_out in development.folds(SelectionConfig(folds=4), seed=3):
         stored = features.astype(np.float32)
         (head,) = fit_logistic(stored[fit], development.labels[fit], 2, [1e-3], config)
         place = np.array([rows.tolist().index(one) for one in held_out])
-        np.testing.assert_allclose(logits[place] * temperature, head.logits(stored[held_out]), atol=1e-4)
+        np.testing.assert_allclose(logits[place], head.logits(stored[held_out]), atol=1e-4)
 
 
 def test_scores_are_those_of_the_held_out_logits() -> None:
@@ -131,9 +130,11 @@ def test_scores_are_those_of_the_held_out_logits() -> None:
     rows, logits = trained.out_of_fold()
     assert sorted(rows) == list(range(60))
     assert trained.result.n == 60
-    y, p = Development.of(drawn(), groups(drawn())).labels[rows], softmax(logits)
+    y = Development.of(drawn(), groups(drawn())).labels[rows]
+    p = softmax(logits, fit_temperature(logits, y))
     assert 0.6 < trained.result.scores["auroc"] < 0.999
     assert trained.result.scores == {
+        "accuracy": pytest.approx(accuracy_score(y, p.argmax(axis=1))),
         "auroc": pytest.approx(roc_auc_score(y, p[:, 1])),
         "balanced_accuracy": pytest.approx(balanced_accuracy_score(y, p.argmax(axis=1))),
         "log_loss": pytest.approx(log_loss(y, p)),
@@ -185,12 +186,22 @@ def test_the_validation_split_is_predicted_by_a_fit_of_the_training_split(head: 
         held = ~development.validation
         stored = features.astype(np.float32)
         (fitted,) = fit_logistic(stored[held], development.labels[held], 2, [1e-2], config)
-        np.testing.assert_allclose(
-            logits * trained.result.chosen["logistic_temperature"], fitted.logits(stored[rows]), atol=1e-4
-        )
+        np.testing.assert_allclose(logits, fitted.logits(stored[rows]), atol=1e-4)
     else:  # only the training split says when to stop
         assert changed.result.curve == trained.result.curve
     assert changed.result.n == 15
+
+
+def test_images_that_say_when_to_stop_are_not_fitted_and_bring_their_twins_along() -> None:
+    dataset = drawn(per_group=3)
+    development = Development.of(dataset, groups(dataset))
+    known, _ = imagined(separable(dataset), dataset)
+    rows = np.arange(5, 55)
+    fitted, stopping = _Fit(candidate(), known, separable(dataset), development, 3)._with_stopping_share(rows)
+    assert sorted([*fitted, *stopping]) == rows.tolist()
+    assert 4 <= len(stopping) <= 12
+    assert set(development.groups[fitted]).isdisjoint(development.groups[stopping])
+    assert set(development.labels[stopping]) == set(development.labels[fitted]) == {0, 1}
 
 
 # The final fit
@@ -215,7 +226,7 @@ def test_the_winner_is_fitted_on_train_and_validation() -> None:
     chosen = {"logistic_decay": 1e-3, "logistic_temperature": 0.8, "ridge_decay": 1e-2, "ridge_temperature": 2.0}
     (logistic,) = fit_logistic(features, y, 2, [1e-3], config)
     (ridge,) = fit_ridge(features, y, 2, [1e-2], config)
-    expected = (logistic.logits(features) / 0.8 + ridge.logits(features) / 2.0) / 2
+    expected = (logistic.logits(features) + ridge.logits(features) * 0.8 / 2.0) / 2
     np.testing.assert_allclose(final(config, features, chosen).logits(features), expected, atol=1e-4)
 
 

@@ -244,7 +244,7 @@ def test_metadata_say_what_the_classifier_is(stored: Classifier) -> None:
     assert known["class_names"] == CLASSES
     assert known["input"]["size"] == 64
     assert known["temperature"] == TEMPERATURE
-    assert {"keras", "tensorflow", "openvino", "numpy", "pillow"} <= known["versions"].keys()
+    assert {"diascope", "keras", "tensorflow", "openvino", "numpy", "pillow"} <= known["versions"].keys()
     expected = classifier_info(64, TEMPERATURE)
     filled = {"files": {}, "versions": {}, "activation_map": None}
     assert stored.info.model_copy(update=filled) == expected

@@ -146,21 +146,24 @@ def test_nothing_but_the_test_split_is_read(tmp_path: Path) -> None:
     assert found["sample_id"].tolist() == [f"test/{i}.png" for i in range(4)]
 
 
-def test_test_metrics_are_those_of_the_stored_probabilities(predictions: pd.DataFrame) -> None:
-    found = measure_test(predictions, classifier(2.5), "inferred group", CONFIG)
+@pytest.mark.parametrize(("grouping", "unit"), [("patient", "patient"), ("similarity", "image")])
+def test_test_metrics_are_those_of_the_stored_probabilities(
+    predictions: pd.DataFrame, grouping: str, unit: str
+) -> None:
+    found = measure_test(predictions, classifier(2.5), grouping, CONFIG)
     p, temperature = probability_columns(predictions), classifier(2.5).info.temperature
     expected = measure(
         predictions["label"],
         p,
         CLASSES,
         uncalibrated=softmax(np.log(p) * temperature),
-        groups=predictions["group"],
-        interval_unit="inferred group",
+        groups=predictions["group"] if unit == "patient" else None,
+        interval_unit=unit,
         resamples=100,
         seed=1,
     )
     assert found == expected
-    assert found.n_groups == 6
+    assert found.n_groups == (6 if unit == "patient" else None)
 
 
 # Mistakes
@@ -224,7 +227,7 @@ def test_the_record_comes_back_as_it_was_stored(predictions: pd.DataFrame, tmp_p
         groups="similarity",
         temperature=2.5,
         validation=validation(known, rows, held_out),
-        test=measure_test(predictions, classifier(2.5), "inferred group", CONFIG),
+        test=measure_test(predictions, classifier(2.5), "similarity", CONFIG),
         mistakes=mistakes(predictions, classifier(2.5)),
         dataset_fingerprint=dataset.info.fingerprint,
         seed=1,

@@ -305,6 +305,7 @@ def test_overrides_change_values(tmp_path):
         ("candidates.0.pooling=[]", "should not be empty"),
         ("candidates.0.learning_rate=.inf", "should be a finite number"),
         ("candidates.0.alpha=.nan", "should be a finite number"),
+        ("candidates.0={name: a, backbone: MobileNet, alpha: 0.35}", "for alpha 0.25, 0.5, 0.75, 1, not for 0.35"),
         ("candidates.0.hidden_units=1000000000", "should be less than or equal to 16384"),
         ("evaluation.resamples=100000000", "should be less than or equal to 100000"),
         ("promotion.margin=.inf", "should be a finite number"),

@@ -81,13 +81,13 @@ def test_ridge_regression_is_that_of_scikit_learn(n: int, d: int, k: int, widths
         np.testing.assert_allclose(head.logits(x), known.predict(z), atol=2e-3)
 
 
-def test_a_blend_is_the_mean_of_calibrated_logits() -> None:
+def test_a_blend_is_the_mean_of_logits_as_confident_as_the_first() -> None:
     x, y = problem(80, 10, 3)
     (logistic,), (ridge,) = (fit(x, y, 3, [1e-2], candidate(), [4, 6]) for fit in (fit_logistic, fit_ridge))
     mixed = blend([logistic, ridge], [0.7, 3.0])
-    expected = (logistic.logits(x) / 0.7 + ridge.logits(x) / 3.0) / 2
+    expected = (logistic.logits(x) + ridge.logits(x) * 0.7 / 3.0) / 2
     np.testing.assert_allclose(mixed.logits(x), expected, atol=1e-4)
-    np.testing.assert_allclose(blend([ridge], [2.0]).logits(x), ridge.logits(x) / 2, atol=1e-5)
+    np.testing.assert_allclose(blend([ridge], [2.0]).logits(x), ridge.logits(x), atol=1e-5)
 
 
 def test_the_units_and_offsets_of_features_do_not_matter() -> None:

@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from test_reports import classifier_info
 
+from diascope.classifier import Classifier
 from diascope.features import Features
 from materializers import folder
-from materializers.folder import DataMaterializer
+from materializers.folder import DataMaterializer, ModelMaterializer
+from materializers.groups import GroupsMaterializer
 
 
 @pytest.fixture
@@ -70,3 +73,38 @@ def test_any_other_change_counts(features, tmp_path):
 def test_metadata_tells_what_it_is(features, tmp_path):
     metadata = DataMaterializer(str(tmp_path)).extract_metadata(features)
     assert (metadata["images"], metadata["dimension"], metadata["backbone"]) == (3, 2, "MobileNetV2")
+
+
+def test_a_network_gets_a_page_that_is_not_its_content(tmp_path):
+    info = classifier_info(["no", "yes"], test=False)
+    root, old, new = (tmp_path / name for name in ("made", "stored", "tested"))
+    for each in (root, old, new):
+        each.mkdir()
+    (root / "metadata.json").write_text(info.model_copy(update={"files": {}}).model_dump_json())
+    stored = Classifier(root)
+    materializer = ModelMaterializer(str(old))
+    materializer.save(stored)
+    assert list(materializer.save_visualizations(stored)) == [str(old / "network.html")]
+    again = materializer.load(Classifier)
+    assert materializer.compute_content_hash(again) == materializer.compute_content_hash(stored)
+
+    # What is loaded has the page among its files: the next artifact gets a page of its own, and this one stays.
+    before = (old / "network.html").read_text()
+    tested = again.with_test(info.validation, tmp_path / "with_test")
+    materializer = ModelMaterializer(str(new))
+    materializer.save(tested)
+    assert list(materializer.save_visualizations(tested)) == [str(new / "network.html")]
+    assert "The test split has not been read yet." in before
+    assert (old / "network.html").read_text() == before
+    assert "On the test split" in (new / "network.html").read_text()
+    assert materializer.extract_metadata(tested)["test_auroc"] == info.validation.auroc.value
+
+
+def test_groups_have_a_page_and_come_back(tmp_path):
+    groups = {"a.png": "p1", "b.png": "p1", "c.png": "p2"}
+    materializer = GroupsMaterializer(str(tmp_path))
+    materializer.save(groups)
+    assert list(materializer.save_visualizations(groups)) == [str(tmp_path / "groups.html")]
+    assert "Groups are patients." in (tmp_path / "groups.html").read_text()
+    assert materializer.load(dict) == groups
+    assert materializer.extract_metadata(groups) == {"images": 3, "groups": 2, "largest": 2}

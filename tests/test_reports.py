@@ -4,7 +4,6 @@ import re
 import time
 from html.parser import HTMLParser
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,12 +11,23 @@ import pytest
 from PIL import Image
 
 from diascope.checks import Finding
+from diascope.classifier import ActivationMap, ClassifierInfo, Input, Training
 from diascope.config import ChecksConfig, DatasetConfig
 from diascope.dataset import DatasetInfo, ingest
 from diascope.errors import InputError
+from diascope.features import BackboneInfo, FeatureBlock, FeatureSpec
 from diascope.metrics import Estimate, OperatingPoint, measure
 from diascope.promotion import Decision
-from diascope.reports import candidate_page, data_page, evaluation_page, features_page, report_page
+from diascope.reports import (
+    backbone_page,
+    candidate_page,
+    classifier_page,
+    data_page,
+    evaluation_page,
+    features_page,
+    groups_page,
+    report_page,
+)
 from diascope.results import CandidateResult, CurvePoint, Evaluation, Mistake
 
 WARNING = "Research use only. Not a medical device."
@@ -153,7 +163,7 @@ def candidate(name="small", score=0.861, plain=0.981, axis="weight decay", **cha
         "plain_scores": plain and {"auroc": plain, "balanced_accuracy": 0.9, "log_loss": 0.2},
         "chosen": {"epochs": 3.0} if axis == "epoch" else {"weight_decay": 0.1}, "curve_axis": axis,
         "curve": [CurvePoint(x=v, loss=0.1 + 0.1 * i, held_out_loss=0.5, held_out_auroc=0.8) for i, v in enumerate(x)],
-        "milliseconds": 2.31, "megabytes": 1.64, "seconds": 12.34,
+        "milliseconds": 2.31, "gigamacs": 0.432, "megabytes": 1.64, "seconds": 12.34,
     }  # fmt: skip
     return CandidateResult(**(fields | changes))
 
@@ -249,10 +259,10 @@ def test_confusion_matrix_shows_counts_and_shares_by_true_class():
 def test_candidates_stand_side_by_side_with_the_leak_and_the_winner_marked():
     evaluation, predictions = evaluated(FIVE)
     page = page_of(evaluation_page(evaluation, predictions, {}))
-    table = [[" ".join(cell.split()) for cell in row] for row in page.rows if len(row) == 8 and "MobileNetV2" in row[0]]
+    table = [[" ".join(cell.split()) for cell in row] for row in page.rows if len(row) == 9 and "MobileNetV2" in row[0]]
     assert [row[1:] for row in table] == [
-        ["578", "0.861", "0.981", "0.120", "2.3", "12.3", "1.6"],
-        ["578", "0.889", "0.988", "0.099", "2.3", "12.3", "1.6"],
+        ["578", "0.861", "0.981", "0.120", "0.43", "2.3", "12.3", "1.6"],
+        ["578", "0.889", "0.988", "0.099", "0.43", "2.3", "12.3", "1.6"],
     ]
     assert ["winner" in row[0] for row in table] == [False, True]
     assert "Chosen: weight decay 0.1" in table[0][0]
@@ -372,6 +382,30 @@ def test_candidate_page():
     assert html.count("loss on held-out images</span>") == 1
 
 
+def dashed_lines(html: str) -> int:
+    """How many plots mark what was chosen."""
+    return len(re.findall(r'<polyline[^>]*stroke-dasharray="3 3"', html))
+
+
+def test_what_was_chosen_is_marked_or_not_spoken_of():
+    of_heads = {"logistic_decay": 0.01, "logistic_temperature": 2.0, "ridge_decay": 0.1}
+    for changes, marked, said in [
+        ({"axis": "epoch"}, 2, "The curve is that of the first fold"),
+        ({}, 2, "The dashed vertical line"),
+        ({"chosen": of_heads}, 2, "The curve is that of the logistic head. The dashed vertical line"),
+        ({"chosen": {"weight_decay": 0.5}}, 0, ""),
+        ({"chosen": {}}, 0, ""),
+    ]:
+        html = candidate_page(candidate(**changes))
+        assert dashed_lines(html) == marked
+        text = page_of(html).text
+        assert said in text
+        assert ("dashed vertical line" in text) == (marked > 0)
+    marks = re.findall(r'<polyline points="([^"]*)"[^>]*"3 3"', candidate_page(candidate(chosen=of_heads)))
+    second = 52 + 292 * (1 + 0.09) / 3.18  # of four settings, in a frame of 292 with a margin of 3 % of their range
+    assert float(marks[0].split(",")[0]) == pytest.approx(second, abs=0.1)
+
+
 def test_candidate_page_with_a_single_setting():
     page_of(candidate_page(candidate(curve=[CurvePoint(x=0.1, loss=0.3)], plain_scores=None)))
 
@@ -379,7 +413,7 @@ def test_candidate_page_with_a_single_setting():
 def test_data_page_shows_counts_samples_sizes_and_how_splits_were_made():
     dataset = FakeDataset(FIVE)
     page = page_of(data_page(dataset))
-    sections = ["Classes and splits", "What was checked", "Findings", "Sample images", "Image sizes and modes"]
+    sections = ["Classes and splits", "Sample images", "What was checked", "Findings", "Image sizes and modes"]
     assert [title for title in page.titles() if title in sections] == sections
     for name in FIVE:
         assert name in page.titles()
@@ -447,7 +481,7 @@ def test_findings_name_every_file_and_where_it_is_now():
     assert "A remark." in page.text
     assert "Near twins across splits" in page.titles()
     alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
-    assert alts[:2] == ["train: a/001.png", "test: a/011.png"]
+    assert alts[-2:] == ["train: a/001.png", "test: a/011.png"]
 
 
 def test_a_thousand_findings_are_folded_complete_and_quick():
@@ -524,20 +558,146 @@ def test_features_page_refuses_lengths_that_differ():
         features_page(np.zeros((3, 2)), ["a", "b"], ["train"] * 3, {})
 
 
+def classifier_info(names, *, test=True) -> ClassifierInfo:
+    evaluation, _ = evaluated(names)
+    training = Training(
+        candidate={"name": "wide", "backbone": "MobileNetV2", "image_sizes": [448, 224], "alpha": None},
+        chosen={"weight_decay": 0.1}, n=577, dataset_source="scans.zip", dataset_fingerprint="f" * 64,
+        groups="similarity", seed=20,
+    )  # fmt: skip
+    return ClassifierInfo(
+        name="lung", class_names=list(names), input=Input(size=448), precision="bf16", temperature=1.37,
+        operating_point=evaluation.test.operating_point, activation_map=ActivationMap(grid=(14, 14), exact=False),
+        training=training, validation=evaluation.validation, test=evaluation.test if test else None,
+        versions={"keras": "3.15.0"}, files={"model.xml": "a" * 64},
+    )  # fmt: skip
+
+
+def test_classifier_page():
+    info = classifier_info(["no", "yes"])
+    page = page_of(classifier_page(info))
+    assert info.test
+    shown = f"{info.test.auroc.value:.3f} ({info.test.auroc.low:.3f} to {info.test.auroc.high:.3f})"
+    assert page.text.count(f"AUROC {shown} of “yes”, n = 120") == 2  # on the test split and out of fold
+    assert page.row("Decision")[1].startswith("“yes” where its probability is at least 0.400")
+    assert page.row("Input")[1] == "448 by 448 pixels, RGB, uint8"
+    assert page.row("Fitted on")[1] == "577 images (train and validation)"
+    assert page.row("Activation map")[1].startswith("14 by 14 positions per class, in part")
+    assert page.row("image sizes")[1] == "448, 224"
+    assert not [row for row in page.rows if row and row[0] == "alpha"]  # not given
+    assert page.row("model.xml")[1] == "a" * 64
+    assert "has not been read" not in page.text
+
+
+def test_classifier_page_before_the_test():
+    page = page_of(classifier_page(classifier_info(FIVE, test=False)))
+    assert "The test split has not been read yet." in page.text
+    assert "On the test split" not in page.titles()
+    assert page.row("Decision")[1] == "the most probable class"
+
+
+def backbone_info() -> BackboneInfo:
+    blocks = [
+        FeatureBlock(size=size, layer=layer, pooling=pooling, start=start, stop=start + 100)
+        for start, (size, layer, pooling) in zip(
+            range(0, 600, 100),
+            [(448, "last", "avg"), (448, "last", "std"), (448, "b_16", "avg"), (448, "b_16", "std"),
+             (224, "last", "avg"), (224, "last", "std")],
+            strict=True,
+        )
+    ]  # fmt: skip
+    spec = FeatureSpec(
+        backbone="MobileNetV2", alpha=0.35, weights="imagenet", image_sizes=[448, 224], layers=["last", "b_16"],
+        pooling=["avg", "std"], feature_norm="l2", dropout=0,
+    )  # fmt: skip
+    return BackboneInfo(
+        spec=spec, blocks=blocks, parameters=410_220, precision="f32", milliseconds=5.17, gigamacs=0.432, megabytes=1.56
+    )
+
+
+def test_backbone_page():
+    page = page_of(backbone_page(backbone_info()))
+    assert "one image in, 600 features out" in page.text
+    for shown in ("Parameters 410,220 1.6 MB", "Time per image 5.2 ms", "0.43 billion multiply-adds", "Image 448"):
+        assert shown in page.text
+    table = [row for row in page.rows if len(row) == 4][1:]
+    assert table == [
+        ["last", "448 px", "avg, std", "200"],
+        ["b_16", "448 px", "avg, std", "200"],
+        ["last", "224 px", "avg, std", "200"],
+    ]
+
+
+def test_groups_page():
+    groups = {f"{i:03}.png": f"alike:{i // 3}" for i in range(30)} | {"x.png": "alike:0", "y.png": "alike:99"}
+    page = page_of(groups_page(groups))
+    assert "Groups are inferred from similarity and are not patients." in page.text
+    assert "Images 32 Groups 11 Largest group 4 images Alone 1 group of one image" in page.text
+    assert [row[:2] for row in page.rows if len(row) == 3][1:] == [["1", "1"], ["2", "0"], ["3", "9"], ["4", "1"]]
+    assert "alike:0: 4 images 000.png, 001.png, 002.png, x.png" in page.text
+    patients = page_of(groups_page({"a.png": "p1", "b.png": "p1"}))
+    assert "Groups are patients." in patients.text
+    assert "inferred" not in patients.text
+
+
+def test_groups_page_of_many_images_stays_small():
+    groups = {f"folder/of/images/{i:06}.png": f"alike:{i % 20 if i < 50_000 else i}" for i in range(60_000)}
+    html = groups_page(groups)
+    page = page_of(html)
+    assert "and 2,440 more" in page.text
+    assert len([row for row in page.rows if len(row) == 3]) < 15
+    assert len(html) < 200_000
+    page_of(groups_page({}))
+
+
 @pytest.mark.parametrize("promoted", [True, False])
 def test_report_page_is_decision_evaluation_and_data(promoted):
     evaluation, predictions = evaluated(FIVE)
     difference = Estimate(value=-0.021, low=-0.037, high=0.004)
-    reason = "The AUROC reaches the floor of 0.850."
+    figures = "AUROC -0.021, 95 % interval -0.037 to +0.004"
+    reason = f"{'Promoted' if promoted else 'Not promoted'}: it is known (difference in {figures})."
     decision = Decision(promoted=promoted, case="worse", reason=reason, difference=difference, n=119)
-    page = page_of(report_page(evaluation, predictions, images_of(evaluation), FakeDataset(FIVE), decision))
+    args = evaluation, predictions, images_of(evaluation), FakeDataset(FIVE), decision
+    page = page_of(report_page(*args, "lung version 3, made on 2026-02-01"))
     assert [text for level, text in page.headings if level <= 2] == ["Model report", "Evaluation", "Data"]
-    assert ("Promoted to production" in page.text) == promoted
-    assert ("Not promoted" in page.text) == (not promoted)
-    assert reason in page.text
+    assert "Model report lung version 3, made on 2026-02-01" in page.text
+    title = "Promoted to production" if promoted else "Not promoted"
     minus = "\N{MINUS SIGN}"
-    assert f"on the same 119 test images: {minus}0.021 ({minus}0.037 to 0.004)" in page.text
+    shown = figures.replace("-", minus)
+    assert f"{title} It is known (difference in {shown})." in page.text
+    assert ("Promoted" in page.text, "Not promoted" in page.text) == (promoted, not promoted)
     assert {"By class", "Candidates", "What was checked", "Sample images"} <= set(page.titles())
+
+
+def test_report_of_what_is_in_production_already_does_not_say_that_it_was_refused():
+    evaluation, predictions = evaluated(["no", "yes"])
+    reason = "Not promoted again: version 1, in production, gives the same answers."
+    decision = Decision(promoted=False, case="identical", reason=reason)
+    html = report_page(evaluation, predictions, {}, FakeDataset(["no", "yes"]), decision)
+    assert f"In production already {reason}" in page_of(html).text
+    assert 'class="verdict yes"' in html
+
+
+def test_drawn_images_are_called_synthetic():
+    evaluation, predictions = evaluated(FIVE)
+    drawn, taken = FakeDataset(FIVE, source="demo"), FakeDataset(FIVE)
+    for page, shown in [
+        (data_page(drawn), True),
+        (data_page(taken), False),
+        (evaluation_page(evaluation, predictions, {}, "demo"), True),
+        (evaluation_page(evaluation, predictions, {}, "demonstration.zip"), False),
+        (report_page(evaluation, predictions, {}, drawn), True),
+        (report_page(evaluation, predictions, {}, taken), False),
+    ]:
+        assert ("Synthetic images: drawn by a program" in page_of(page).text) == shown
+
+
+def test_images_of_one_size_are_not_plotted():
+    dataset = FakeDataset(FIVE)
+    dataset.table["width"] = 40
+    page = page_of(data_page(dataset))
+    assert "All images have one size." in page.text
+    assert not [tag for tag, attributes in page.tags if tag == "svg" and "aria-label" in attributes]
 
 
 def test_report_page_without_a_decision():
@@ -557,14 +717,15 @@ def test_names_are_text_and_never_markup():
     evaluation, predictions = evaluated(names, candidates=[evil], winner=evil, selection=EVIL)
     mistakes = [mistake.model_copy(update={"sample_id": EVIL}) for mistake in evaluation.mistakes]
     evaluation = evaluation.model_copy(update={"mistakes": mistakes})
-    decision = SimpleNamespace(promoted=True, reason=EVIL, difference=None, n=None)
+    decision = Decision(promoted=True, case="first", reason=EVIL)
     features = np.random.default_rng(0).normal(size=(6, 4))
     pages = [
         data_page(dataset),
         candidate_page(evil),
         evaluation_page(evaluation, predictions, {EVIL: png(1)}),
         features_page(features, [EVIL] * 6, [EVIL] * 6, {EVIL: EVIL}),
-        report_page(evaluation, predictions, {EVIL: png(1)}, dataset, decision),
+        groups_page({EVIL: EVIL}),
+        report_page(evaluation, predictions, {EVIL: png(1)}, dataset, decision, EVIL),
     ]
     for html in pages:
         page = page_of(html)

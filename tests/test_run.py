@@ -244,8 +244,11 @@ def test_debug_shows_where(pipeline, capsys):
     assert "disk is full" in err
 
 
-def test_an_interrupt_is_one_sentence(pipeline, capsys):
-    pipeline.error = KeyboardInterrupt()
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "RunInterruptedException", "RunStoppedException"])
+def test_an_interrupt_is_one_sentence(pipeline, capsys, kind):
+    import zenml.exceptions
+
+    pipeline.error = KeyboardInterrupt() if kind == "KeyboardInterrupt" else getattr(zenml.exceptions, kind)("stopped")
 
     assert run.main(["--training"]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("Interrupted: ")

@@ -7,12 +7,12 @@ from tiny import candidate_result
 
 from diascope.config import SelectionConfig
 from diascope.results import CandidateResult
-from diascope.selection import SAME_SPEED, select
+from diascope.selection import SAME_COST, select
 
 
-def result(name: str, score: float, milliseconds: float = 10, metric: str = "auroc") -> CandidateResult:
+def result(name: str, score: float, gigamacs: float = 10, metric: str = "auroc") -> CandidateResult:
     scores = {"auroc": 0.5, "balanced_accuracy": 0.5, "log_loss": 0.5, metric: score}
-    return CandidateResult.model_validate_json(candidate_result(name=name, scores=scores, milliseconds=milliseconds))
+    return CandidateResult.model_validate_json(candidate_result(name=name, scores=scores, gigamacs=gigamacs))
 
 
 def config(**options: object) -> SelectionConfig:
@@ -26,11 +26,13 @@ def test_the_best_wins_beyond_the_tolerance_however_slow() -> None:
     assert sentence == "best has the best macro AUROC 0.900 in cross-validation, by more than the tolerance of 0.01."
 
 
-def test_a_tie_goes_to_the_faster() -> None:
+def test_a_tie_goes_to_the_one_that_costs_less() -> None:
     results = [result("best", 0.90, 100), result("fast", 0.895, 20), result("worse", 0.88, 1)]
     winner, sentence = select(results, config())
     assert winner.name == "fast"
-    assert "fast (macro AUROC 0.895 in cross-validation, 20.0 ms per image) is tied with best" in sentence
+    assert (
+        "fast (macro AUROC 0.895 in cross-validation, 20 billion multiply-adds per image) is tied with best" in sentence
+    )
     assert "worse" not in sentence
 
 
@@ -39,8 +41,8 @@ def test_a_difference_of_just_the_tolerance_is_a_tie() -> None:
     assert select([result("best", 0.75, 100), result("fast", 0.5, 20)], config(tolerance=0.2499))[0].name == "best"
 
 
-def test_timings_that_are_almost_the_same_are_and_the_earlier_wins() -> None:
-    for times, expected in ((SAME_SPEED - 0.01, "first"), (SAME_SPEED + 0.01, "second")):
+def test_costs_that_are_almost_the_same_are_and_the_earlier_wins() -> None:
+    for times, expected in ((SAME_COST - 0.01, "first"), (SAME_COST + 0.01, "second")):
         results = [result("first", 0.90, 10 * times), result("second", 0.90, 10), result("third", 0.90, 10)]
         assert select(results, config())[0].name == expected
 

@@ -46,6 +46,7 @@ def metrics(n: int, auroc: float) -> Metrics:
         **{name: estimate(0.1) for name in ("brier", "log_loss", "ece", "ece_uncalibrated")},
         majority_baseline=0.4,
         per_class=per_class,
+        reliability=[],
     )
 
 
@@ -225,3 +226,22 @@ def test_no_figure_is_cut_off_in_a_narrow_terminal(outcome):
     assert "…" not in text
     for figure in ("0.870", "0.991", "3.2", "1.6", "4.0", ".850-.940"):
         assert figure in text
+
+
+@pytest.mark.parametrize("metric", ["auroc", "balanced_accuracy", "log_loss"])
+def test_names_are_whole_in_a_terminal_of_80_columns(outcome, metric):
+    evaluation = outcome.evaluation
+    first = evaluation.candidates[0].model_copy(update={"name": "mobilenet_random", "backbone": "InceptionResNetV2"})
+    names = ["squamous.cell.carcinoma", "large_cell_carcinoma", "adenocarcinoma"]
+    per_class = [each.model_copy(update={"name": n}) for each, n in zip(evaluation.test.per_class, names, strict=True)]
+    test = evaluation.test.model_copy(update={"per_class": per_class})
+    changes = {"candidates": [first, *evaluation.candidates[1:]], "test": test, "metric": metric}
+    text = printed(Outcome(**{**vars(outcome), "evaluation": evaluation.model_copy(update=changes)}), width=80)
+
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    for each in ("mobilenet_random", "InceptionResNetV2", "sensitivity  specificity  precision", "adenocarcinoma"):
+        assert each in text
+    for start, rest in (("squamous.cell.", "carcinoma (10)"), ("large_cell_", "carcinoma (10)")):
+        at = next(i for i, line in enumerate(lines) if line.split()[:1] == [start])
+        assert lines[at + 1].strip().startswith(rest)

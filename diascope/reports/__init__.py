@@ -4,6 +4,17 @@ from diascope.reports.candidate import candidate_page
 from diascope.reports.data import data_page
 from diascope.reports.evaluation import evaluation_page
 from diascope.reports.features import features_page
+from diascope.reports.groups import groups_page
+from diascope.reports.model import backbone_page, classifier_page
 from diascope.reports.report import report_page
 
-__all__ = ["candidate_page", "data_page", "evaluation_page", "features_page", "report_page"]
+__all__ = [
+    "backbone_page",
+    "candidate_page",
+    "classifier_page",
+    "data_page",
+    "evaluation_page",
+    "features_page",
+    "groups_page",
+    "report_page",
+]

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from diascope.checks import Finding
 from diascope.reports import plots
-from diascope.reports.figures import listed
+from diascope.reports.figures import listed, synthetic
 from diascope.reports.page import render
 from diascope.reports.thumbnails import data_uri
 
@@ -57,6 +57,7 @@ def data_values(dataset: "Dataset") -> dict[str, Any]:
     }
     return {
         "info": info,
+        "synthetic": synthetic(info.source),
         "n_kept": len(index),
         "n_left_out": max(info.n_found - len(index), 0),
         "n_findings": sum(finding.kind != "notice" for finding in info.findings),
@@ -158,7 +159,7 @@ def sizes(index: "pd.DataFrame", class_names: Sequence[str]) -> dict[str, Any]:
         every = max(1, math.ceil(len(distinct) * len(class_names) / MAX_SIZES))
         series.append((i, False, distinct[::every]))
     plot: Markup | None = None
-    if len(index):
+    if _distinct(index) > 1:
         title = "Width and height of the images by class"
         plot = plots.scatter(title, "width, pixels", "height, pixels", series, from_zero=True)
     return {

@@ -9,7 +9,7 @@ from diascope.curves import pr_curve, roc_curve
 from diascope.metrics import Metrics, OperatingPoint
 from diascope.reports import plots
 from diascope.reports.candidate import LEAK_SENTENCE, candidate_values, score_of
-from diascope.reports.figures import figure, interval_sentence, score_name
+from diascope.reports.figures import figure, interval_sentence, score_name, synthetic
 from diascope.reports.page import render
 from diascope.reports.svg import Point
 from diascope.reports.thumbnails import data_uri
@@ -28,23 +28,26 @@ GROUP_SENTENCES = {
 }
 
 
-def evaluation_page(evaluation: Evaluation, predictions: "pd.DataFrame", images: Mapping[str, bytes]) -> str:
+def evaluation_page(
+    evaluation: Evaluation, predictions: "pd.DataFrame", images: Mapping[str, bytes], source: str = ""
+) -> str:
     """The page of the winner's evaluation as one HTML file.
 
     `predictions` has one row per prediction: sample_id, split ("validation" or "test"), label (index of the class) and
-    p0 to p{k-1}; `images` maps the sample ids of mistakes to encoded bytes.
+    p0 to p{k-1}; `images` maps the sample ids of mistakes to encoded bytes; `source` is where the dataset comes from.
     """
-    return render("evaluation_page.html", level=2, **evaluation_values(evaluation, predictions, images))
+    return render("evaluation_page.html", level=2, **evaluation_values(evaluation, predictions, images, source))
 
 
 def evaluation_values(
-    evaluation: Evaluation, predictions: "pd.DataFrame", images: Mapping[str, bytes]
+    evaluation: Evaluation, predictions: "pd.DataFrame", images: Mapping[str, bytes], source: str
 ) -> dict[str, Any]:
     """What the evaluation's template needs."""
     test = evaluation.test
     shown = evaluation.mistakes[:MAX_MISTAKES]
     return {
         "evaluation": evaluation,
+        "synthetic": synthetic(source),
         "test": test,
         "headline": headline(test),
         "held_out": "out-of-fold" if evaluation.method == "cross_validation" else "validation split",

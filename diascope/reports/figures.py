@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from diascope.config import DEMO
 from diascope.metrics import Estimate, Metrics
 
 UNDEFINED = "not defined"
@@ -92,3 +93,13 @@ def interval_sentence(metrics: Metrics) -> str:
     if metrics.interval_unit == "inferred group":
         text += " Groups are inferred from similarity and are not patients."
     return text
+
+
+def synthetic(source: str) -> str:
+    """What must be said where the images are drawn; empty for others."""
+    if source != DEMO:
+        return ""
+    return (
+        "Synthetic images: drawn by a program, not taken of patients. Figures on them say that everything works and "
+        "nothing about medicine."
+    )
