@@ -89,9 +89,13 @@ def test_candidates_see_the_same_images(zenml_run):
         ("ingest_data", "dataset", "synthetic_p005_s9.png"),
         ("check_data", "data_report", "synthetic_p005_s9.png"),
         ("extract_features_mobilenet_random", "features", "vary most"),
+        ("base_model_compact_cnn", "backbone", "out.</p>"),
+        ("group_images", "groups", "Groups are patients."),
         ("train_compact_cnn", "candidate", "epoch"),
         ("train_mobilenet_random", "candidate", "weight decay"),
-        ("evaluate_model", "evaluation", "AUROC"),
+        ("select_model", "selected_classifier", "The test split has not been read yet."),
+        ("evaluate_model", "classifier", "On the test split"),
+        ("evaluate_model", "evaluation", "Synthetic images"),
     ],
 )
 def test_artifacts_have_a_page_in_the_dashboard(zenml_run, step, output, words):
