@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from diascope.checks import tally
+from diascope.config import DEMO
 from diascope.metrics import Estimate, Metrics
 from diascope.results import CandidateResult, Evaluation
 
@@ -218,7 +219,8 @@ def _data_sentence(dataset: "DatasetInfo") -> str:
     data = _data(dataset)
     found = {name.replace("_", " "): n for name, n in tally(dataset.findings).items() if n and name != "dropped"}
     why = f" (found: {', '.join(f'{name} {n}' for name, n in found.items())})" if found else ""
-    return f"Data: {data['n']} of {data['n_found']} images used, {data['dropped']} dropped{why}."
+    drawn = " The images are synthetic." if dataset.source == DEMO else ""
+    return f"Data: {data['n']} of {data['n_found']} images used, {data['dropped']} dropped{why}.{drawn}"
 
 
 def _steps_table(outcome: Outcome) -> "Table":

@@ -189,6 +189,7 @@ def test_table_says_what_a_person_needs(outcome):
     for each in ("30 images", "12 patients", "0.900", ".850-.940", "malignant (10)", "0.400"):  # test split
         assert each in text
     assert "120 of 124 images used, 4 dropped" in text
+    assert "The images are synthetic." in text
     assert "Promoted: AUROC 0.90 [0.85, 0.94]." in text
     for each in ("ingest_data", "cached", "train_small", "12.5", "65.2"):  # seconds
         assert each in text

@@ -7,7 +7,7 @@ from diascope.classifier import ClassifierInfo
 from diascope.features import BackboneInfo, FeatureBlock
 from diascope.metrics import Metrics
 from diascope.reports.evaluation import headline
-from diascope.reports.figures import brief, count, counted, figure, interval_sentence
+from diascope.reports.figures import brief, count, counted, figure, interval_sentence, synthetic
 from diascope.reports.page import render
 
 
@@ -17,6 +17,7 @@ def classifier_page(info: ClassifierInfo) -> str:
         "classifier_page.html",
         level=2,
         info=info,
+        synthetic=synthetic(info.training.dataset_source),
         measured=measured(info),
         use=use(info),
         origin=origin(info),
@@ -33,7 +34,7 @@ def backbone_page(info: BackboneInfo) -> str:
 
 def measured(info: ClassifierInfo) -> list[tuple[str, Metrics, list[tuple[str, str, Any]], str]]:
     """Title, metrics, headline and sentence about intervals of each set of images that it was measured on."""
-    sets = (("On the test split", info.test), ("On training data, out of fold", info.validation))
+    sets = (("On the test split", info.test), ("On training data, held out", info.validation))
     return [(title, metrics, headline(metrics), interval_sentence(metrics)) for title, metrics in sets if metrics]
 
 

@@ -45,9 +45,10 @@ def verdict(decision: "Decision | None") -> dict[str, str] | None:
     """What was decided, as a title and the reason without the words of the title; with true minus signs."""
     if decision is None:
         return None
+    kind, title = ("yes", "Promoted to production") if decision.promoted else ("no", "Not promoted")
     if decision.case == "identical":
-        kind, title = "yes", "In production already"
-    else:
-        kind, title = ("yes", "Promoted to production") if decision.promoted else ("no", "Not promoted")
-    reason = decision.reason.removeprefix("Not promoted: ").removeprefix("Promoted: ")
+        kind, title = "same", "Not promoted again"
+    reason = decision.reason
+    for words in ("Promoted: ", "Not promoted: ", "Not promoted again: "):
+        reason = reason.removeprefix(words)
     return {"kind": kind, "title": title, "reason": BEFORE_NUMBER.sub(MINUS, reason[:1].upper() + reason[1:])}
