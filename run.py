@@ -16,13 +16,14 @@ ROOT = Path(__file__).resolve().parent
 FAILED, WRONG_INPUT, NOT_PROMOTED, INTERRUPTED = 1, 2, 3, 130
 STOPPED = ("RunInterruptedException", "RunStoppedException")  # what ZenML makes of SIGTERM and its dashboard's button
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong input, 3 not promoted (--require-promotion), 130 interrupted."
+NO_ROOM = 1_000_000  # bytes
 AGAIN = "finished steps are kept, and the same command goes on from there"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; gives the exit status."""
     options = _parse(argv)
-    from diascope.errors import DISK_FULL, InputError
+    from diascope.errors import InputError
 
     try:
         return _report(options) if options.report else _train(options)
@@ -36,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong = _find_cause(error, InputError)
         if wrong:
             return _say(str(wrong), WRONG_INPUT)
-        storage = _find_cause(error, OSError)
-        if storage and storage.errno in DISK_FULL:
+        if _is_disk_full(error):
             return _say(f"The disk is full: free some space, {AGAIN}; TMPDIR says where steps work.", FAILED)
         return _say(f"The run failed: {_sentence(error)} (--debug shows where)", FAILED)
 
@@ -140,6 +140,21 @@ def _find_cause(error: BaseException | None, kind: type[E]) -> E | None:
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return error
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    from shutil import disk_usage
+    from tempfile import gettempdir
+
+    from diascope.errors import DISK_FULL
+
+    storage = _find_cause(error, OSError)
+    if storage and storage.errno in DISK_FULL:
+        return True
+    try:
+        return disk_usage(gettempdir()).free < NO_ROOM  # OpenVINO and HDF5 have words of their own for it
+    except OSError:  # no such folder can be had, which the error itself says
+        return False
 
 
 def _sentence(error: BaseException) -> str:

@@ -265,7 +265,8 @@ def test_candidates_stand_side_by_side_with_the_leak_and_the_winner_marked():
         ["578", "0.889", "0.988", "0.099", "0.432", "2.3", "12.3", "1.6"],
     ]
     assert ["winner" in row[0] for row in table] == [False, True]
-    assert "Chosen: weight decay 0.1" in table[0][0]
+    assert page.text.count("Chosen weight decay 0.1") == 2
+    assert page.text.count("224 px; last; avg pooling; logistic head") == 2
     assert evaluation.selection in page.text
     assert "The difference measures the leak" in page.text
 

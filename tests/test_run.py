@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,25 @@ def test_a_full_disk_is_one_sentence(pipeline, capsys):
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("The disk is full: ")
     assert "TMPDIR" in said
+
+
+def test_a_full_disk_is_recognised_whatever_a_library_calls_it(pipeline, capsys, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9 - 1000, 1000))
+    pipeline.error = chained(RuntimeError("basic_ios::clear: iostream error"))
+
+    assert run.main(["--training"]) == 1
+
+    assert capsys.readouterr().err.splitlines()[-1].startswith("The disk is full: ")
+
+
+def test_without_a_temporary_folder_the_error_itself_is_told(pipeline, capsys, monkeypatch):
+    pipeline.error = FileNotFoundError(2, "No usable temporary directory found")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: (_ for _ in ()).throw(pipeline.error))
+
+    assert run.main(["--training"]) == 1
+
+    assert "No usable temporary directory found" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_debug_shows_where(pipeline, capsys):
