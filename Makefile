@@ -28,7 +28,8 @@ lint: .venv/dev.done
 
 requirements:  ## compile the pinned files anew from the ranges in pyproject.toml
 	uv pip compile pyproject.toml --extra train --output-file requirements/train.txt $(COMPILE)
-	uv pip compile pyproject.toml --extra train --extra dev --constraint requirements/train.txt --output-file requirements/dev.txt $(COMPILE)
+	uv pip compile pyproject.toml --extra serve --constraint requirements/train.txt --output-file requirements/serve.txt $(COMPILE)
+	uv pip compile pyproject.toml --extra train --extra serve --extra dev --constraint requirements/train.txt --constraint requirements/serve.txt --output-file requirements/dev.txt $(COMPILE)
 
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet
 
