@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = {"run", "pipelines", "steps", "materializers", "stacks", "diascope", "service", "benchmarks", "tests"}
+OURS = {
+    *("run", "pipelines", "steps", "materializers", "stacks", "diascope"),
+    *("service", "serving", "benchmarks", "tests"),
+}
 MAY_IMPORT = {
     "run": {"pipelines", "stacks", "diascope"},
     "pipelines": {"steps", "diascope"},
@@ -17,10 +20,14 @@ MAY_IMPORT = {
     "materializers": {"diascope"},
     "stacks": {"diascope"},
     "diascope": set(),
+    "service": {"serving", "diascope"},
+    "serving": {"diascope"},
 }
 NEVER = {
     "diascope": {"zenml", "mlflow", "bentoml"},
     "stacks": {"bentoml", "tensorflow", "keras"},
+    "service": {"zenml", "mlflow", "tensorflow", "keras", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"},
+    "serving": {"zenml", "mlflow", "tensorflow", "keras", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"},
 }
 HEAVY = {
     *("tensorflow", "keras", "openvino", "sklearn", "scipy", "matplotlib", "pandas"),
@@ -30,7 +37,7 @@ LATE = {"diascope.gradient", "diascope.assembly"}  # these have Keras at the top
 
 
 def modules(room: str) -> list[Path]:
-    return [ROOT / "run.py"] if room == "run" else sorted((ROOT / room).rglob("*.py"))
+    return [ROOT / f"{room}.py"] if room in ("run", "service") else sorted((ROOT / room).rglob("*.py"))
 
 
 def named(path: Path) -> str:
@@ -153,6 +160,7 @@ def test_the_library_has_no_import_cycle() -> None:
         ("diascope.candidates, diascope.evaluation, diascope.features", {"tensorflow", "keras", "zenml", "sklearn"}),
         ("diascope.reports, diascope.summary, diascope.promotion", {"tensorflow", "keras", "zenml", "openvino"}),
         ("run", {"tensorflow", "keras", "numpy", "pydantic", "zenml", "rich"}),
+        ("service", {"tensorflow", "keras", "zenml", "mlflow", "scipy", "sklearn", "pandas", "pyarrow", "matplotlib"}),
     ],
 )
 def test_an_import_brings_nothing_heavy_along(module: str, unwanted: set[str]) -> None:
