@@ -1,8 +1,9 @@
 """How does a file become pixels? The only decoder: what it gives is what is hashed, trained on and served."""
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset as Dicom
 
 MAX_PIXELS = 100_000_000
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # a transfer syntax that is inflated before anything can be checked
+MOST_VALUES = 65_536  # that a table is made for
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 
 # `decode` checks every header against its own limit; Pillow's fixed one would refuse what a configuration allows.
@@ -22,7 +25,20 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 class ImageError(InputError):
-    """The bytes cannot be used as an image."""
+    """The bytes cannot be used as an image: they are damaged, unless a kind of its own says otherwise."""
+
+
+class NotAnImage(ImageError):
+    """The bytes are of no kind that can be read."""
+
+
+class TooManyPixels(ImageError):
+    """The header says more pixels than are accepted; nothing else was decoded."""
+
+    def __init__(self, sentence: str, width: int = 0, height: int = 0) -> None:
+        super().__init__(sentence)
+        self.width = width
+        self.height = height
 
 
 @dataclass(frozen=True)
@@ -110,17 +126,15 @@ def _decode(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image, str]:
         raise
     except UnidentifiedImageError:
         kinds = "PNG, JPEG, BMP, TIFF, WebP, GIF and DICOM are"
-        raise ImageError(f"{name} is not an image that can be read ({kinds}).") from None
+        raise NotAnImage(f"{name} is not an image that can be read ({kinds}).") from None
     except Exception as error:  # decoders meet damaged bytes with many kinds of errors
         raise ImageError(f"{name} is a damaged or incomplete image ({' '.join(str(error).split())}).") from error
 
 
 def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ImageError(
-            f"{name} says that it has {width:,} x {height:,} pixels, more than the {max_pixels:,} "
-            "that dataset.max_pixels allows."
-        )
+        sentence = f"{name} says that it has {width:,} x {height:,} pixels, more than the {max_pixels:,} "
+        raise TooManyPixels(f"{sentence}that dataset.max_pixels allows.", width, height)
 
 
 def _decode_file(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image, str]:
@@ -135,7 +149,7 @@ def _decode_file(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image, 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_stretch(np.asarray(image))).convert("RGB")
+        return Image.fromarray(_by_value(_stretch, np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         black = Image.new("RGB", rgba.size)
@@ -146,12 +160,43 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _stretch(values: np.ndarray) -> np.ndarray:
     """Scale linearly so that the smallest finite value becomes 0 and the largest 255."""
-    values = values.astype(np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    return _to_bytes((np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / (high - low))
+    low, high = np.inf, -np.inf
+    for block in _blocks(values):
+        finite = block[np.isfinite(block)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    stretched = np.zeros(values.shape, np.uint8)
+    if high > low:
+        for block, target in zip(_blocks(values), _blocks(stretched), strict=True):
+            known = np.nan_to_num(block.astype(np.float64), nan=low, posinf=high, neginf=low)
+            target[:] = _to_bytes((known - low) / (high - low))
+    return stretched
+
+
+def _by_value(show: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
+    """Return show(values) as bytes, computed once for each value that occurs.
+
+    `show` must look at each value alone, or at the range of all of them. A deep image has far fewer values than
+    pixels, and takes 40 bytes per pixel where each step makes a new array of float64.
+    """
+    low = int(values.min()) if values.dtype.kind in "iu" and values.size else 0
+    if values.dtype.kind not in "iu" or not values.size or int(values.max()) - low >= MOST_VALUES:
+        return show(values)
+    table = np.zeros(int(values.max()) - low + 1, np.uint8)
+    for block in _blocks(values):
+        table[block.astype(np.intp) - low] = 1
+    occurring = np.flatnonzero(table)
+    table[occurring] = show((occurring + low).astype(values.dtype))
+    shown = np.empty(values.shape, np.uint8)
+    for block, target in zip(_blocks(values), _blocks(shown), strict=True):
+        target[:] = table[block.astype(np.intp) - low]
+    return shown
+
+
+def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield some rows after the other, a million values or so each."""
+    rows = max(1, 2**20 * len(values) // max(1, values.size))
+    return (values[start : start + rows] for start in range(0, len(values), rows))
 
 
 def _to_bytes(shares: np.ndarray) -> np.ndarray:
@@ -166,6 +211,8 @@ def _decode_dicom(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image,
     from pydicom import dcmread
     from pydicom.pixels import apply_color_lut, pixel_array
 
+    if DEFLATED in data:
+        raise ImageError(f"{name} is a deflated DICOM file; store it with another transfer syntax.")
     dicom = dcmread(BytesIO(data))
     if "Rows" not in dicom or "Columns" not in dicom:
         raise ImageError(f"{name} is a DICOM file without an image.")
@@ -178,7 +225,7 @@ def _decode_dicom(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image,
     elif values.ndim == 3:
         full = 2 ** int(dicom.BitsStored) - 1
     else:
-        grey = _displayed(values, dicom)
+        grey = _by_value(partial(_displayed, dicom=dicom), values)
         return Image.fromarray(255 - grey if mode == "MONOCHROME1" else grey).convert("RGB"), mode
     return Image.fromarray(values if full == 255 else _to_bytes(values / full)), mode
 

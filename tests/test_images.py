@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import pickle
 import struct
+import tracemalloc
 import warnings
 import zlib
 from io import BytesIO
@@ -13,10 +15,25 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 from scipy.fft import dctn
 
-from diascope.images import ImageError, contrast, decode, facts, perceptual_hash, pixel_hash, resize
+from diascope.images import (
+    ImageError,
+    NotAnImage,
+    TooManyPixels,
+    contrast,
+    decode,
+    facts,
+    perceptual_hash,
+    pixel_hash,
+    resize,
+)
 
 GREY = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
 COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)
@@ -379,3 +396,39 @@ def test_every_real_image_is_read() -> None:
     assert len({one.sha256 for one in described}) == 228
     broken = sorted(Path(folder, "broken-brain-mri-yesno-values0to1").rglob("*.*"))
     assert max(facts(path.read_bytes()).contrast for path in broken) < 1
+
+
+def test_what_is_wrong_has_a_kind() -> None:
+    with pytest.raises(NotAnImage):
+        decode(b"just text")
+    with pytest.raises(TooManyPixels) as caught:
+        decode(encode(Image.new("L", (7, 5)), "PNG"), max_pixels=34)
+    assert (caught.value.width, caught.value.height) == (7, 5)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (1500, 900)])
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+def test_deep_grey_is_scaled_value_by_value(shape: tuple[int, int], dtype: str) -> None:
+    values = np.random.default_rng(1).integers(0, 2**16, shape).astype(dtype) * (70_001 if dtype == "int32" else 1) - 3
+    low, span = values.min().astype(float), np.ptp(values.astype(float))
+    wanted = np.round((values.astype(float) - low) / span * 255) if span else np.zeros(shape)
+    found = decode(encode(Image.fromarray(values), "PNG" if dtype == "uint16" else "TIFF"))
+    np.testing.assert_array_equal(np.asarray(found)[..., 1], wanted)
+
+
+def test_a_deflated_dicom_file_is_refused_before_it_is_inflated() -> None:
+    dataset, meta = Dataset(), FileMetaDataset()
+    meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    dataset.file_meta, dataset.Rows, dataset.Columns = meta, 1, 1
+    dataset.BitsAllocated, dataset.PixelRepresentation = 8, 0
+    dataset.PixelData = bytes(50_000_000)
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    tracemalloc.start()
+    with pytest.raises(ImageError, match="deflated DICOM"):
+        decode(buffer.getvalue())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
