@@ -1,9 +1,13 @@
 """How does a network run on this machine's CPU?"""
 
 import functools
+import math
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ import pytest
 from tiny import scratch
 
 from diascope import engine
-from diascope.engine import BF16_PARAMETERS, Engine, ahead, cpu_count, export, precision_for
+from diascope.engine import BF16_PARAMETERS, Elastic, Engine, ahead, cpu_count, export, precision_for
 
 SIZE = 24
 
@@ -213,3 +217,57 @@ def test_ahead_raises_where_the_item_stands() -> None:
     assert [next(answers) for _ in range(3)] == [-1, -1, -1]
     with pytest.raises(ZeroDivisionError):
         next(answers)
+
+
+def test_one_image_at_a_time_from_many_threads() -> None:
+    compiled, pictures = Engine(two_outputs()[1]), images(40)
+    with ThreadPoolExecutor(4) as pool:
+        assert_same(list(pool.map(compiled.infer, pictures)), pictures)
+    kept = compiled.infer(pictures[0])
+    compiled.infer(pictures[1])
+    assert_same([kept], pictures[:1])
+
+
+@pytest.mark.parametrize("worth", [0.0, 1e9])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_an_image_that_is_alone_has_all_cores_where_that_pays(
+    worth: float, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "WORTH_SPREADING", worth)
+    elastic, pictures = Elastic(two_outputs()[1], cores=cores), images(3)
+    assert (elastic._alone is not elastic._several) == (worth == 0 and cores == 2)
+    for alone in (True, False):
+        assert_same([elastic.infer(picture, alone=alone) for picture in pictures], pictures)
+    assert elastic.size == SIZE
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, math.inf),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+        ({}, math.inf),
+    ],
+)
+def test_a_container_may_have_fewer_cores_than_the_machine(
+    files: dict[str, str], cores: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert engine._quota(tmp_path) == cores
+    monkeypatch.setattr(engine, "CGROUPS", tmp_path)
+    monkeypatch.setattr(engine.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert cpu_count.__wrapped__() == (8 if cores == math.inf else math.ceil(cores))
+
+
+def test_nobody_is_told_that_it_is_used() -> None:
+    code = (
+        "import threading, sys, diascope.engine, openvino;"
+        "told = [name for name in sys.modules if name.startswith('openvino_telemetry.')];"
+        "print(told, threading.active_count(), bool(openvino.convert_model))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "1", "True"]
