@@ -13,6 +13,7 @@ from diascope.config import (
     SelectionConfig,
 )
 from diascope.features import FeatureSpec
+from diascope.statement import Statement
 from steps.base_model import base_model
 from steps.check_data import check_data
 from steps.evaluate_model import evaluate_model
@@ -32,6 +33,7 @@ def training(
     checks: ChecksConfig,
     selection: SelectionConfig,
     evaluation: EvaluationConfig,
+    card: Statement,
     seed: int,
 ) -> None:
     """Train, compare, evaluate and promote."""
@@ -74,5 +76,5 @@ def training(
         [backbones[spec.key] for spec in specs],
         [features[spec.key] for candidate, spec in zip(candidates, specs, strict=True) if not candidate.trains_network],
     )
-    classifier, measured, tracked = evaluate_model(selection, evaluation, images, groups, trained, selected)
-    promote_model(promotion, seed, images, classifier, measured, tracked)
+    classifier, measured, tracked = evaluate_model(selection, evaluation, images, trained, selected)
+    promote_model(promotion, card, seed, images, classifier, measured, tracked)

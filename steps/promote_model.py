@@ -9,6 +9,7 @@ from diascope.config import PromotionConfig
 from diascope.dataset import Dataset
 from diascope.evaluation import EvaluationRecord
 from diascope.promotion import Decision, decide
+from diascope.statement import Statement
 from steps.registry import Production, register, set_production
 
 
@@ -16,6 +17,7 @@ from steps.registry import Production, register, set_production
 @step(enable_cache=False)
 def promote_model(
     promotion: PromotionConfig,
+    card: Statement,
     seed: int,
     dataset: Dataset,
     classifier: Classifier,
@@ -40,7 +42,7 @@ def promote_model(
             groups=faced.groups,
             seed=seed,
         )
-    version = register(promotion.model, classifier, tracked_model, decision)
+    version = register(promotion.model, classifier, tracked_model, decision, card)
     if decision.promoted:
         set_production(promotion.model, version)
     return decision

@@ -9,6 +9,7 @@ from diascope.classifier import Classifier
 from diascope.dataset import Dataset
 from diascope.evaluation import EvaluationRecord, probability_columns
 from diascope.promotion import Champion, Decision
+from diascope.statement import Statement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,8 +93,13 @@ def content(classifier: Classifier) -> str:
     return f"{files['model.xml']}-{files['model.bin']}"
 
 
-def register(model: str, classifier: Classifier, tracked_model: str, decision: Decision) -> "ModelVersionResponse":
-    """Return the version that holds this classifier, made in both registries unless it is there already."""
+def register(
+    model: str, classifier: Classifier, tracked_model: str, decision: Decision, statement: Statement
+) -> "ModelVersionResponse":
+    """Return the version that holds this classifier, made in both registries unless it is there already.
+
+    What its card states is kept with the version, not in the classifier: a changed sentence trains nothing again.
+    """
     from zenml import log_metadata
     from zenml.client import Client
 
@@ -107,6 +113,7 @@ def register(model: str, classifier: Classifier, tracked_model: str, decision: D
         in_mlflow = _register_in_mlflow(model, tracked_model)
         facts: dict[str, MetadataType] = {"classifier": content(classifier), "mlflow_version": in_mlflow}
         log_metadata(metadata=facts, model_version_id=version.id)
+    log_metadata(metadata={"statement": statement.model_dump(exclude_none=True)}, model_version_id=version.id)
     if decision.case != "identical":  # the version keeps the decision by which it came where it is
         log_metadata(metadata={"decision": decision.model_dump(mode="json")}, model_version_id=version.id)
     log_metadata({"model": model, "model_version": str(version.number)})  # on this step, to read a run back by

@@ -1,6 +1,7 @@
 """How do people see it? Each page is one HTML file that needs no script and loads nothing from elsewhere."""
 
 from diascope.reports.candidate import candidate_page
+from diascope.reports.card import card_page
 from diascope.reports.data import data_page
 from diascope.reports.evaluation import evaluation_page
 from diascope.reports.features import features_page
@@ -11,6 +12,7 @@ from diascope.reports.report import report_page
 __all__ = [
     "backbone_page",
     "candidate_page",
+    "card_page",
     "classifier_page",
     "data_page",
     "evaluation_page",

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from diascope.reports import figures, svg
 
-SEPARATOR = re.compile(r"(?<=[._/\\-])(?=\w)")
+SEPARATOR = re.compile(r"(?<=[._/\\-])(?=\w)(?<!\d\.(?=\d))")  # not within a number
 FOLDER = Path(__file__).parent / "templates"
 
 
