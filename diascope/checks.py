@@ -14,9 +14,7 @@ from diascope.images import ImageFacts
 from diascope.records import Record
 from diascope.schema import Frozen
 
-FindingKind = Literal[
-    "unreadable", "blank", "duplicates", "near_duplicates", "leaks", "conflicts", "missing_class", "imbalance", "notice"
-]
+FindingKind = Literal["unreadable", "blank", "duplicates", "near_duplicates", "leaks", "conflicts", "imbalance"]
 Action = Literal["dropped", "kept", "failed"]
 
 # Standard deviation of grey values 0..255. Of 253 images saved wrongly, with values 0..1, the highest is 0.50; of
@@ -213,8 +211,9 @@ def _near_notices(kept: list[Scanned], clusters: np.ndarray) -> list[str]:
     for split, earlier in (("validation", ["train"]), ("test", ["train", "validation"])):
         twins = np.isin(clusters[splits == split], clusters[np.isin(splits, earlier)])
         if twins.any():
+            verb = "has" if twins.sum() == 1 else "have"
             notices.append(
-                f"{twins.sum()} of {len(twins)} {split} images have a near twin in {' or '.join(earlier)} "
+                f"{twins.sum()} of {len(twins)} {split} images {verb} a near twin in {' or '.join(earlier)} "
                 f"(perceptual hashes within {NEAR_DISTANCE} of 64 bits); they were kept."
             )
     return notices
@@ -229,7 +228,9 @@ def _patient_notices(kept: list[Scanned]) -> list[str]:
     crossing = sorted(patient for patient, some in splits.items() if len(some) > 1)
     if not crossing:
         return []
-    return [f"{len(crossing)} of {len(splits)} patients have images in more than one split: {quoted(crossing, SHOWN)}."]
+    verb = "has" if len(crossing) == 1 else "have"
+    names = quoted(crossing, SHOWN)
+    return [f"{len(crossing)} of {len(splits)} patients {verb} images in more than one split: {names}."]
 
 
 def _imbalance(kept: list[Scanned], ratio: float) -> list[Finding]:

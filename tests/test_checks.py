@@ -155,6 +155,12 @@ def test_near_duplicates_are_kept_and_told_across_splits() -> None:
     assert clusters["train/a/1.png"] == clusters["test/a/1.png"] == clusters["test/b/1.png"]
 
 
+def test_one_image_has_a_near_twin() -> None:
+    twins = [image("train/a/1.png", phash=0), image("test/a/1.png", phash=0b11)]
+    (notice,) = run(*fine(*SPLITS), *twins).notices
+    assert notice.startswith("1 of 7 test images has a near twin in train or validation")
+
+
 def test_patients_in_two_splits_are_told() -> None:
     scanned = [
         Scanned(Record(Path(n), n, n.split("/")[1], n.split("/")[0], f"p{i % 5}"), image(n).facts)

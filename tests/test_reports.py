@@ -468,7 +468,6 @@ def test_findings_name_every_file_and_where_it_is_now():
         Finding(kind="unreadable", files=["cut.png"], action="dropped", detail="cut.png is cut off.", n_dropped=1),
         Finding(kind="near_duplicates", files=["a/001.png", "a/011.png"], action="kept", detail="Alike.", split="test"),
         Finding(kind="imbalance", files=[], action="kept", detail="Class a is larger."),
-        Finding(kind="notice", files=[], action="kept", detail="A remark."),
     ]  # fmt: skip
     page = page_of(data_page(FakeDataset(["a", "b"], findings)))
     assert page.row("a/000.png")[0] == "a/000.png train, a gone.png left out"
@@ -479,7 +478,6 @@ def test_findings_name_every_file_and_where_it_is_now():
     assert "Left out: 1 in test." in leaks[0]
     assert page.row("Blank images")[1] == "none found"
     assert "no single file" in page.text
-    assert "A remark." in page.text
     assert "Near twins across splits" in page.titles()
     alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
     assert alts[-2:] == ["train: a/001.png", "test: a/011.png"]
@@ -711,7 +709,7 @@ def test_names_are_text_and_never_markup():
     names = [EVIL, "normal & sons"]
     findings = [
         Finding(kind="unreadable", files=[EVIL + ".png"], action="dropped", detail=EVIL, n_dropped=1),
-        Finding(kind="notice", files=[], action="kept", detail=EVIL),
+        Finding(kind="imbalance", files=[], action="kept", detail=EVIL),
     ]
     dataset = FakeDataset(names, findings, source=EVIL, notices=[EVIL])
     evil = candidate(EVIL, description=EVIL, backbone=EVIL, chosen={EVIL: 1.0}, curve_axis=EVIL)

@@ -30,7 +30,6 @@ KINDS = {
     "leaks": ("Leaks between splits", "The same pixels in two splits: the test would ask what training has told."),
     "duplicates": ("Exact duplicates", "The same pixels more than once in one split."),
     "near_duplicates": ("Near twins", "Images that look almost the same. They are kept together in folds and splits."),
-    "missing_class": ("Missing classes", "Classes that a split lacks or that have too few images."),
     "imbalance": ("Class imbalance", "Classes of very different size."),
 }
 
@@ -60,8 +59,8 @@ def data_values(dataset: "Dataset") -> dict[str, Any]:
         "synthetic": synthetic(info.source),
         "n_kept": len(index),
         "n_left_out": max(info.n_found - len(index), 0),
-        "n_findings": sum(finding.kind != "notice" for finding in info.findings),
-        "notices": [*info.notices, *(f.detail for f in info.findings if f.kind == "notice")],
+        "n_findings": len(info.findings),
+        "notices": info.notices,
         "table": count_table(info.class_names, info.counts),
         "checks": checks(info.findings, places),
         "twins": twins(dataset, places),
