@@ -1,0 +1,1 @@
+"""HTTP around a classifier: how requests are read, limited, counted and answered."""

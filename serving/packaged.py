@@ -1,0 +1,65 @@
+"""What is in the model folder that is served?"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bentoml import Model
+from bentoml.exceptions import NotFound
+from bentoml.models import BentoModel
+
+from diascope.classifier import Classifier
+from diascope.schema import Frozen
+
+
+class Name(Frozen):
+    """Which model answers."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A classifier and its card."""
+
+    root: Path
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The classifier; raises InputError where a file was changed."""
+        return Classifier.load(self.root)
+
+    def verify(self) -> None:
+        """Raise InputError where a file is missing or was changed."""
+        Classifier.load(self.root)
+
+    @property
+    def card(self) -> Path:
+        """The card as JSON; the file may be missing."""
+        return self.root / "card.json"
+
+    @property
+    def card_page(self) -> Path:
+        """The card as a page; the file may be missing."""
+        return self.root / "card.html"
+
+    @cached_property
+    def name(self) -> Name:
+        """Name and version as the card gives them; without a card the classifier's own name."""
+        if not self.card.is_file():
+            return Name(name=self.classifier.info.name, version="not stated")
+        given = json.loads(self.card.read_bytes())["model"]
+        return Name(name=given["name"], version=str(given["version"]))
+
+
+class Stored(BentoModel):
+    """A model of BentoML's store; nobody looks for it anywhere else."""
+
+    def resolve(self, *arguments: Any, **options: Any) -> Model:
+        """Return the model; raises NotFound."""
+        if self.stored is None:
+            raise NotFound(f"There is no model {self.tag} in BentoML's store: run `python run.py --deployment`.")
+        return super().resolve(*arguments, **options)
