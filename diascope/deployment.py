@@ -1,0 +1,149 @@
+"""What is packaged, and what came of it, for people and for programs?"""
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from diascope.parity import Parity
+from diascope.promotion import Decision
+from diascope.schema import Frozen
+from diascope.statement import Statement
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+SERVED = ("model.xml", "model.bin", "metadata.json")  # of a classifier; the rest is for further training
+STORED_AS = "diascope"  # in BentoML's model store, where the service looks for it
+
+
+class Release(Frozen):
+    """The version of a model that is packaged."""
+
+    name: str
+    version: int
+    created: str
+    stage: str
+    decision: Decision | None  # by which it came into production
+    statement: Statement = Statement()
+
+    @property
+    def tag(self) -> str:
+        """Name and version of the bento and the image, as both BentoML and Docker take them."""
+        return f"{self._plain_name}:{self.version}"
+
+    @property
+    def stored_as(self) -> str:
+        """Name and version in BentoML's model store."""
+        return f"{STORED_AS}:{self._plain_name}-{self.version}"
+
+    @property
+    def _plain_name(self) -> str:
+        plain = re.sub(r"[^a-z0-9._-]+", "-", self.name.lower())
+        return re.sub(r"[._-]{2,}", "-", plain).strip("._-") or STORED_AS
+
+
+class Bento(Frozen):
+    """A bento in BentoML's store."""
+
+    tag: str
+    model: str  # tag in the model store
+    megabytes: float  # with the model
+    digest: str  # SHA-256 over every file but for times: equal contents, equal digest
+
+
+class Image(Frozen):
+    """A container image in the engine's store."""
+
+    tag: str
+    megabytes: float
+
+
+class Smoke(Frozen):
+    """What the container did when it was tried."""
+
+    parity: Parity
+    ready_seconds: float  # from `docker run` to the first 200 of /readyz
+    milliseconds: float  # median of a request, one after the other
+
+
+class Pushed(Frozen):
+    """An image in a registry."""
+
+    uri: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A finished deployment, read back from its artifacts."""
+
+    run_name: str
+    status: str
+    stack: str
+    release: Release
+    parity: Parity
+    bento: Bento
+    image: Image | None
+    smoke: Smoke | None
+    pushed: Pushed | None
+    seconds: float
+    step_seconds: dict[str, float] = field(default_factory=dict)
+
+
+def as_json(deployment: Deployment) -> dict[str, Any]:
+    """The deployment as one JSON object; null where there is no container."""
+    release, bento, image, smoke = deployment.release, deployment.bento, deployment.image, deployment.smoke
+    return {
+        "pipeline": "deployment",
+        "run_name": deployment.run_name,
+        "status": deployment.status,
+        "stack": deployment.stack,
+        "model": {"name": release.name, "version": str(release.version), "stage": release.stage},
+        "bento": bento.tag,
+        "bento_mb": bento.megabytes,
+        "bento_digest": bento.digest,
+        "image": image.tag if image else None,
+        "image_mb": image.megabytes if image else None,
+        "ready_seconds": smoke.ready_seconds if smoke else None,
+        "pushed": deployment.pushed.uri if deployment.pushed else None,
+        "parity": deployment.parity.model_dump(),
+        "smoke": {**smoke.parity.model_dump(), "milliseconds": smoke.milliseconds} if smoke else None,
+        "seconds": {"total": deployment.seconds, "steps": deployment.step_seconds},
+    }
+
+
+def print_table(deployment: Deployment, console: "Console") -> None:
+    """The deployment as a table and the commands that start it."""
+    commands = f"\nServe it        bentoml serve {deployment.bento.tag}"
+    if deployment.image:
+        commands += f"\nIn a container  docker run --read-only -p 3000:3000 {deployment.image.tag}"
+    console.print(_table(deployment))
+    console.print(commands, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(deployment: Deployment) -> "Table":
+    from rich.table import Table
+
+    release, image, smoke = deployment.release, deployment.image, deployment.smoke
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    table.add_row("Model", f"{release.name} version {release.version}, {release.stage}")
+    table.add_row("Parity", _same(deployment.parity))
+    table.add_row("Bento", f"{deployment.bento.tag} ({deployment.bento.megabytes:.1f} MB)")
+    if image:
+        table.add_row("Image", f"{image.tag} ({image.megabytes:.0f} MB)")
+    if smoke:
+        ready = f"ready after {smoke.ready_seconds:.1f} s, {smoke.milliseconds:.1f} ms per request"
+        table.add_row("Container", f"{_same(smoke.parity)}; {ready}")
+    if deployment.pushed:
+        table.add_row("Pushed", f"{deployment.pushed.uri} ({deployment.pushed.digest.rpartition('@')[2]})")
+    table.add_row("Run", f"{deployment.run_name} ({deployment.status}) on stack {deployment.stack}")
+    table.add_row("", f"{deployment.seconds:.1f} s", style="dim")
+    return table
+
+
+def _same(parity: Parity) -> str:
+    n = f"{parity.n} test images" if parity.n != 1 else "1 test image"
+    return f"{n} answered as measured (largest difference of a probability {parity.largest_difference:.1g})"

@@ -1,0 +1,30 @@
+"""From the model in production to a container that answers as it was measured."""
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from diascope.deployment import Release
+from pipelines.production import artifact
+from steps.build_bento import build_bento
+from steps.build_image import build_image
+from steps.check_parity import check_parity
+from steps.load_production import load_production
+from steps.push_image import push_image
+from steps.smoke_test import smoke_test
+from steps.write_card import write_card
+
+
+# Nothing comes from the cache: every step looks at, or changes, something outside ZenML.
+@pipeline(execution_mode=ExecutionMode.FAIL_FAST, enable_cache=False)
+def deployment(release: Release, container: bool, push: bool, fresh: bool) -> None:
+    """Package a model, build its image if `container`, try it, and push it if `push`."""
+    dataset, evaluation = artifact(release, "dataset"), artifact(release, "evaluation")
+    classifier = load_production(artifact(release, "classifier"))
+    parity = check_parity(classifier, evaluation, dataset)
+    card, _ = write_card(release, classifier, evaluation, dataset)
+    bento = build_bento(release, classifier, card, parity)
+    if container:
+        image = build_image(release, bento, fresh)
+        smoke = smoke_test(image, classifier, evaluation, dataset)
+        if push:
+            push_image(image, smoke)

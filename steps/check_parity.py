@@ -1,0 +1,26 @@
+"""Hold what is packaged to what was measured."""
+
+from typing import Annotated
+
+from zenml import ArtifactConfig, step
+
+from diascope.classifier import Classifier
+from diascope.dataset import Dataset
+from diascope.evaluation import EvaluationRecord
+from diascope.parity import Answered, Parity, compare, measured
+from steps.facts import note
+
+IMAGES = 64
+
+
+@step(enable_cache=False)
+def check_parity(
+    classifier: Classifier, evaluation: EvaluationRecord, dataset: Dataset
+) -> Annotated[Parity, ArtifactConfig(name="parity")]:
+    """Return how near the answers to test images come to the stored ones; fails where one differs."""
+    expected = measured(evaluation, classifier, IMAGES)
+    encoded = dataset.read([each.sample_id for each in expected])
+    answers = classifier.answers([encoded[each.sample_id] for each in expected])
+    parity = compare(expected, (Answered(each.label, each.probabilities) for each in answers))
+    note("parity", parity)
+    return parity
