@@ -40,7 +40,7 @@ def export(model: "keras.Model", path: Path, outputs: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch) / "model.xml"
         model.export(str(raw), format="openvino", verbose=False)
-        network = ov.Core().read_model(raw)
+        network = _core().read_model(raw)
         if len(network.outputs) != len(outputs):
             raise ValueError(f"{model.name} has {len(network.outputs)} outputs, not {outputs}")
         for port, name in zip(network.outputs, outputs, strict=True):
@@ -53,9 +53,7 @@ def multiply_adds(path: Path) -> float:
 
     What a network costs wherever it runs; unlike a timing, it is the same whatever else the machine does.
     """
-    import openvino as ov
-
-    network = ov.Core().read_model(path)
+    network = _core().read_model(path)
     network.reshape([1, *list(network.inputs[0].partial_shape)[1:]])
     total = 0
     for operation in network.get_ops():
@@ -73,13 +71,23 @@ def multiply_adds(path: Path) -> float:
 
 def precision_for(parameters: int) -> str:
     """Return `bf16` for large networks on a CPU that has it, else `f32`."""
+    return "bf16" if parameters >= BF16_PARAMETERS and _has_bf16() else "f32"
+
+
+@cache
+def _core() -> Any:
+    """Return the one core of this process.
+
+    Each gives the thread that makes it a stack for signals and takes it back when it goes; of several, the last but one
+    to go leaves a stack that is no longer there, and the next signal ends the process (OpenVINO 2026.4).
+    """
     import openvino as ov
 
-    return "bf16" if parameters >= BF16_PARAMETERS and _has_bf16(ov.Core()) else "f32"
+    return ov.Core()
 
 
-def _has_bf16(core: Any) -> bool:
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def _has_bf16() -> bool:
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class Engine:
@@ -96,19 +104,16 @@ class Engine:
     def __init__(
         self, path: Path, *, precision: str = "f32", hint: str = "THROUGHPUT", cores: int | None = None
     ) -> None:
-        import openvino as ov
-
-        core = ov.Core()
-        network = core.read_model(path)
+        network = _core().read_model(path)
         _, self.size, _, _ = (d.get_length() if d.is_static else 0 for d in network.inputs[0].partial_shape)
         network.reshape([1, self.size, self.size, 3])
-        self.precision = precision if _has_bf16(core) else "f32"
+        self.precision = precision if _has_bf16() else "f32"
         options = {
             "PERFORMANCE_HINT": hint,
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": cores or cpu_count(),
         }
-        self._compiled = core.compile_model(network, "CPU", options)
+        self._compiled = _core().compile_model(network, "CPU", options)
         self.outputs = [port.get_any_name() for port in self._compiled.outputs]
         self._at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._idle: list[Any] = []

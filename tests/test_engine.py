@@ -166,22 +166,20 @@ def test_threads_may_share_an_engine() -> None:
 
 @pytest.mark.parametrize("has_bf16", [True, False])
 def test_large_networks_use_bf16_where_the_processor_has_it(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_has_bf16", lambda core: has_bf16)
+    monkeypatch.setattr(engine, "_has_bf16", lambda: has_bf16)
     assert precision_for(BF16_PARAMETERS) == ("bf16" if has_bf16 else "f32")
     assert precision_for(BF16_PARAMETERS - 1) == "f32"
 
 
 def test_a_processor_without_bf16_computes_in_f32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_has_bf16", lambda core: False)
+    monkeypatch.setattr(engine, "_has_bf16", lambda: False)
     compiled = Engine(two_outputs()[1], precision="bf16")
     assert compiled.precision == "f32"
     assert_same(list(compiled.stream(images(4))), images(4))
 
 
 def test_bf16_stays_close() -> None:
-    import openvino as ov
-
-    if not engine._has_bf16(ov.Core()):
+    if not engine._has_bf16():
         pytest.skip("this processor has no bf16")
     compiled = Engine(two_outputs()[1], precision="bf16")
     assert compiled.precision == "bf16"
@@ -261,6 +259,23 @@ def test_a_container_may_have_fewer_cores_than_the_machine(
     monkeypatch.setattr(engine, "CGROUPS", tmp_path)
     monkeypatch.setattr(engine.os, "sched_getaffinity", lambda _: set(range(8)))
     assert cpu_count.__wrapped__() == (8 if cores == math.inf else math.ceil(cores))
+
+
+def test_a_signal_after_two_engines_have_gone_ends_nothing() -> None:
+    code = """
+import gc, os, signal, sys
+from pathlib import Path
+from diascope.engine import Engine
+signal.signal(signal.SIGUSR1, lambda *_: print("told"))
+engines = [Engine(Path(sys.argv[1]), hint=hint) for hint in ("THROUGHPUT", "LATENCY")]
+while engines:
+    del engines[0]
+    gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    path = str(two_outputs()[1])
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "told\n")
 
 
 def test_nobody_is_told_that_it_is_used() -> None:
