@@ -55,17 +55,26 @@ def explain(image: Image.Image, activation_map: np.ndarray, class_index: int, *,
 
     `image` is RGB, as decoded; larger ones are reduced to 1024 pixels. All three carry the caution in a tEXt chunk.
     """
-    scale = min(1.0, LONGEST / max(image.size))
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    picture = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     if part == "image":
-        return _png(picture)
-    drawn = heat(activation_map, class_index, size)
+        return picture(image)
+    below = _reduced(image)
+    drawn = heat(activation_map, class_index, below.size)
     if part == "map":
         return _png(drawn)
-    overlay = picture.copy()
+    overlay = below.copy()
     overlay.paste(drawn, mask=drawn)
     return _png(_with_caution(overlay))
+
+
+def picture(image: Image.Image) -> bytes:
+    """Return the picture alone as PNG, for formats that browsers do not show; no map is needed for it."""
+    return _png(_reduced(image))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    scale = min(1.0, LONGEST / max(image.size))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _with_caution(picture: Image.Image) -> Image.Image:

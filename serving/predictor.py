@@ -12,7 +12,7 @@ from diascope import images
 from diascope.classifier import Classifier
 from diascope.engine import Elastic
 from diascope.explanation import Part as Drawing
-from diascope.explanation import explain
+from diascope.explanation import explain, picture
 from diascope.images import ImageError, TooManyPixels
 from serving import counts
 from serving.capacity import Capacity
@@ -72,6 +72,8 @@ class Predictor:
             raise Refusal(400, "field", f"There is no class {class_name[:80]!r}: class_name is one of {names}.")
         if drawing not in get_args(Drawing):
             raise Refusal(400, "field", f"There is no part {drawing[:80]!r}: part is one of {get_args(Drawing)}.")
+        if drawing == "image":
+            return picture(self._decoded(part))
         if self.classifier.info.activation_map is None:
             raise Refusal(501, "no_map", "This model has no activation map: its head is not linear.")
         seen = self.look(part)
@@ -80,8 +82,6 @@ class Predictor:
 
     def look(self, part: Part) -> Seen:
         """Decode an image and run the network; raises Refusal."""
-        if not part.data:
-            raise Refusal(400, "empty", f"{part.file} is empty.")
         start = time.perf_counter()
         image = self._decoded(part)
         pixels = images.resize(image, self.engine.size)
@@ -91,6 +91,8 @@ class Predictor:
         return Seen(image, pixels, outputs)
 
     def _decoded(self, part: Part) -> Image.Image:
+        if not part.data:
+            raise Refusal(400, "empty", f"{part.file} is empty.")
         try:
             try:
                 return images.decode(part.data, name=part.file, max_pixels=min(LARGE, self.max_pixels))

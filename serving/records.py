@@ -16,6 +16,7 @@ from diascope.answers import Answer
 log = logging.getLogger("bentoml.diascope")
 
 MOST_WAITING = 10_000  # records; beyond, a disk that is slower than the service would fill the memory
+ROTATION = Path(__file__).with_name("monitoring.yaml")
 STRIDE = 4  # brightness and contrast are taken from every fourth pixel of every fourth row
 SIGNATURES = {
     b"\x89PNG": "PNG",
@@ -87,7 +88,7 @@ class Recorder:
             self._give_up(str(error))
 
     def _write(self, each: Record) -> None:
-        options = {"log_path": str(self._folder)}
+        options = {"log_path": str(self._folder), "log_config_file": str(ROTATION)}
         with bentoml.monitor("diascope", monitor_class="default", monitor_options=options) as monitor:
             monitor.log(each.format, "format", "feature", "categorical")
             for name in ("width", "height", "bytes", "brightness", "contrast"):

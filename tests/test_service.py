@@ -18,9 +18,11 @@ import psutil
 import pytest
 import served
 import tiny
+import yaml
 from PIL import Image
 
 from diascope.explanation import CAUTION
+from serving import records
 
 LIMIT = 36_000_000
 Files = list[tuple[str, tuple[str, bytes]]]
@@ -490,6 +492,14 @@ def test_predictions_need_the_key(guarded: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/model", "/card", "/ping", "/livez", "/readyz", "/docs"])
 def test_pages_need_no_key(guarded: httpx.Client, path: str) -> None:
     assert httpx.get(f"{guarded.base_url}{path}", trust_env=False).status_code == 200
+
+
+def test_records_do_not_fill_the_disk(tmp_path: Path) -> None:
+    described = yaml.safe_load(records.ROTATION.read_text().format(data_filename="data", schema_filename="schema"))
+    for handler in described["handlers"].values():
+        assert handler["class"] == "logging.handlers.RotatingFileHandler"
+        assert 0 < handler["maxBytes"] * (handler["backupCount"] + 1) <= 100_000_000
+        assert handler["backupCount"] > 0  # without, nothing is rotated
 
 
 def test_it_serves_where_nothing_can_be_recorded(guarded: httpx.Client, home: Path) -> None:
