@@ -10,6 +10,7 @@ from keras import layers, ops
 from diascope import __version__
 from diascope.classifier import METADATA, ActivationMap, Classifier, ClassifierInfo, sha256
 from diascope.engine import export
+from diascope.familiarity import Reference
 from diascope.features import BackboneInfo, FeatureBlock
 from diascope.heads import SHORTEST, Head
 
@@ -17,7 +18,12 @@ PACKAGES = ("keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn"
 
 
 def store_classifier(
-    network: keras.Model, head: Head, backbone: BackboneInfo, info: ClassifierInfo, root: Path
+    network: keras.Model,
+    head: Head,
+    backbone: BackboneInfo,
+    info: ClassifierInfo,
+    root: Path,
+    reference: Reference | None = None,
 ) -> Classifier:
     """Write the classifier into an empty folder: one graph from pixels to calibrated probabilities.
 
@@ -25,6 +31,7 @@ def store_classifier(
     ----------
     network: uint8 image -> [features, map, …], one map for every image size and layer, with its final weights.
     head: features -> calibrated logits.
+    reference: of the training images, where `info.familiarity` has a threshold for the distance to it.
     """
     # The network as one layer: its operations got their names in another process, and would clash with new ones.
     image = keras.Input(network.input.shape[1:], dtype="uint8", name="image")
@@ -33,6 +40,8 @@ def store_classifier(
     activation = _activation_map(features, maps, head, backbone.blocks, backbone.spec.feature_norm)
     if activation is not None:
         outputs["activation_map"] = activation
+    if reference is not None and info.familiarity is not None:
+        outputs["distance"] = reference.attach(features, info.familiarity.threshold)
     model = keras.Model(image, list(outputs.values()), name="classifier")
     model.save(root / "model.keras")
     export(model, root / "model.xml", list(outputs))

@@ -14,6 +14,7 @@ import numpy as np
 from diascope.calibration import fit_temperature, softmax
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.errors import InputError
+from diascope.familiarity import distances, some_rows
 from diascope.features import Backbone, Features, decoded
 from diascope.heads import WEIGHT_DECAYS, Head, blend, fit_logistic, fit_ridge
 from diascope.metrics import accuracy, balanced_accuracy, log_loss, macro_auroc
@@ -66,7 +67,7 @@ class Development:
 
 
 class TrainedCandidate:
-    """A folder with `result.json` and `out_of_fold.npz`: logits of images that the fit had not seen."""
+    """A folder with `result.json` and `out_of_fold.npz`: what was held out, as fits answered that had not seen it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -76,6 +77,11 @@ class TrainedCandidate:
         """Return rows (m,) of the development images and their logits (m, n_classes)."""
         with np.load(self.root / "out_of_fold.npz") as stored:
             return stored["rows"], stored["logits"]
+
+    def held_out_distances(self) -> np.ndarray:
+        """Return how far each held-out image is from the fitted ones (m,), where every fold had its own network."""
+        with np.load(self.root / "out_of_fold.npz") as stored:
+            return stored["distances"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Comparison:
     chosen: dict[str, float]
     axis: str
     curve: list[CurvePoint]
+    distances: np.ndarray  # to the fitted images (m,), of networks that are trained; of others none
 
 
 def train_candidate(
@@ -124,7 +131,7 @@ def train_candidate(
         seconds=time.perf_counter() - start,
     )
     (root / "result.json").write_text(result.model_dump_json(indent=1))
-    np.savez(root / "out_of_fold.npz", rows=comparison.rows, logits=comparison.logits)
+    np.savez(root / "out_of_fold.npz", rows=comparison.rows, logits=comparison.logits, distances=comparison.distances)
     return TrainedCandidate(root)
 
 
@@ -231,7 +238,7 @@ class _Fit:
                 for decay, fitted, loss, z in zip(decays, fitted_losses, losses, logits, strict=True)
             ]
         logits = np.mean(parts, axis=0) * chosen[f"{self._kinds[0]}_temperature"]  # as confident as the first head is
-        return Comparison(rows, logits, chosen, "weight decay", curve)
+        return Comparison(rows, logits, chosen, "weight decay", curve, np.empty(0))
 
     def _along(self, kind: str, pairs: list[Fold], decays: Sequence[float]) -> tuple[list[np.ndarray], list[float]]:
         """Return held-out logits (m, k) and the mean loss on fitted images for each weight decay."""
@@ -250,19 +257,29 @@ class _Fit:
     def _compare_descent(self, pairs: list[Fold]) -> Comparison:
         from diascope.gradient import Rows, predict_logits
 
-        logits, curves = [], []
+        logits, curves, far = [], [], []
         for fit, held_out in pairs:
             rows = Rows(*self._with_stopping_share(fit))
             if self.candidate.trains_network:
-                _, model, _, curve = self._network(rows)
+                network, model, _, curve = self._network(rows)
                 logits.append(predict_logits(model, self.inputs, held_out))
+                far.append(self._distances(network, rows.fitted, held_out))
             else:
                 head, curve = self._mlp(rows)
                 logits.append(head.logits(self.inputs[held_out]))
             curves.append(curve)
         rows_out = np.concatenate([held_out for _, held_out in pairs])
         chosen = {"epochs": float(statistics.median_high(self._kept_epoch(curve) for curve in curves))}
-        return Comparison(rows_out, np.concatenate(logits), chosen, "epoch", curves[0])
+        far_out = np.concatenate(far) if far else np.empty(0)
+        return Comparison(rows_out, np.concatenate(logits), chosen, "epoch", curves[0], far_out)
+
+    def _distances(self, network: "keras.Model", fitted: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        """Return how far held-out images are from fitted ones to a network that has not learned from the former."""
+        from diascope.gradient import predict_logits
+
+        features = features_only(network)
+        seen = predict_logits(features, self.inputs, fitted[some_rows(len(fitted), self.seed)])
+        return distances(seen, predict_logits(features, self.inputs, held_out), self.backbone.info.averages)
 
     def _kept_epoch(self, curve: list[CurvePoint]) -> int:
         """Return the epoch whose weights were kept: the final fit, which nothing stops, runs for as long."""
@@ -306,7 +323,7 @@ class _Fit:
 
         network, head = self.backbone.network(), None
         if self.candidate.fine_tune_layers:  # start from the best head on the frozen features, not from noise
-            features = predict_logits(_features_only(network), self.inputs, rows.fitted)
+            features = predict_logits(features_only(network), self.inputs, rows.fitted)
             decay = STARTING_DECAY if self.candidate.weight_decay == "auto" else self.candidate.weight_decay
             labels = self._labels[rows.fitted]
             head = fit_logistic(features, labels, self._n_classes, [decay], self.candidate, self._widths)[0]
@@ -330,7 +347,8 @@ def _scores(comparison: Comparison, labels: np.ndarray) -> dict[str, float]:
     return {name: measure(truth, probabilities) for name, measure in SCORES.items()}
 
 
-def _features_only(network: "keras.Model") -> "keras.Model":
+def features_only(network: "keras.Model") -> "keras.Model":
+    """Return the part of a network [features, map, …] that ends in the features."""
     import keras
 
     return keras.Model(network.input, network.outputs[0])

@@ -11,12 +11,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from diascope import images
+from diascope.answers import Abstention, Answer, Familiarity, deciding_score, reason, verdict
 from diascope.engine import Engine, ahead
 from diascope.errors import InputError
 from diascope.metrics import Metrics, OperatingPoint
 from diascope.schema import Frozen, Versioned
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA = "metadata.json"
 
 
@@ -60,6 +61,8 @@ class ClassifierInfo(Frozen):
     temperature: float  # already inside the network's last layer
     operating_point: OperatingPoint | None
     activation_map: ActivationMap | None
+    familiarity: Familiarity | None = None
+    abstention: Abstention | None = None
     training: Training
     validation: Metrics | None = None
     test: Metrics | None = None
@@ -124,6 +127,32 @@ class Classifier:
         if self._engine is None:
             self._engine = Engine(self.root / "model.xml", precision=self.info.precision)
         yield from self._engine.stream(ahead(self.pixels, pictures))
+
+    def answers(self, pictures: Iterable[ImageLike]) -> Iterator[Answer]:
+        """Yield the answer to each image, in order; memory does not grow with their number."""
+        return map(self.answer, self.stream(pictures))
+
+    def answer(self, outputs: dict[str, np.ndarray]) -> Answer:
+        """Return what the outputs of one image mean: the class, and whether to trust it here.
+
+        Selective classification (Geifman and El-Yaniv, NeurIPS 2017) behind a test of whether the image is like those
+        the classifier was trained on. A classifier without reference statistics or band always answers `ok`.
+        """
+        info, probabilities = self.info, outputs["probabilities"].astype(np.float64)
+        point, label = info.operating_point, self.decide(outputs["probabilities"][None])[0]
+        distance = float(outputs["distance"]) if info.familiarity else None
+        scores = deciding_score(probabilities[None], info.class_names, point)
+        distances = None if distance is None else np.array([distance])
+        decision = verdict(scores, distances, info.abstention)[0]
+        return Answer(
+            label=label,
+            probability=float(probabilities[info.class_names.index(label)]),
+            probabilities=dict(zip(info.class_names, probabilities.tolist(), strict=True)),
+            decision=decision,
+            reason=reason(decision, label, float(scores[0]), distance, point, info.abstention, info.familiarity),
+            threshold=point.threshold if point else None,
+            distance=distance,
+        )
 
     def pixels(self, picture: ImageLike) -> np.ndarray:
         """Return what the network sees of an image: uint8 (size, size, 3)."""

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from diascope.backbones import BACKBONES, COMPACT_CNN
 from diascope.errors import nearest
+from diascope.statement import Statement
 
 DEMO = "demo"  # the source that is drawn on the spot
 Policy = Literal["drop", "warn", "fail"]
@@ -179,6 +180,7 @@ class EvaluationConfig(Section):
     confidence: Fraction = 0.95
     positive_class: str | None = None  # of a two-class problem; default: the last one that is not `normal` or the like
     target_sensitivity: Fraction = 0.9  # the operating point of a two-class problem is chosen for it
+    abstain: float = Field(default=0.1, ge=0, lt=1)  # share of held-out training images that may be left undecided
 
 
 class PromotionConfig(Section):
@@ -199,6 +201,7 @@ class Experiment(Section):
     selection: SelectionConfig = SelectionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     promotion: PromotionConfig
+    card: Statement = Statement()
     seed: int = Field(default=20, ge=0, lt=2**31)  # other seeds are made by adding to it
 
     @model_validator(mode="after")

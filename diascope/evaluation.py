@@ -10,9 +10,10 @@ from diascope.calibration import fit_temperature, softmax
 from diascope.candidates import Development, TrainedCandidate
 from diascope.classifier import Classifier
 from diascope.config import EvaluationConfig
+from diascope.decisions import measure_decisions
 from diascope.errors import InputError
 from diascope.metrics import Metrics, OperatingPoint, choose_threshold, measure
-from diascope.results import CandidateResult, Evaluation, Mistake
+from diascope.results import CandidateResult, Decisions, Evaluation, Mistake
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,8 @@ class EvaluationRecord:
     """A folder with `evaluation.json`, `predictions.parquet` and the page `evaluation.html`.
 
     Predictions are one row per image: sample_id, sha256, split (`validation`: out of fold, or `test`), label (number
-    of the class), group, and the calibrated probabilities p0, p1, ….
+    of the class), group, the calibrated probabilities p0, p1, …, and of test images the `distance` to the training
+    images, relative to its threshold.
     """
 
     def __init__(self, root: Path) -> None:
@@ -103,7 +105,10 @@ def measure_out_of_fold(
 
 
 def predict_test(classifier: Classifier, dataset: "Dataset") -> "pd.DataFrame":
-    """Run the stored classifier once over the test split; this is the only place that reads it."""
+    """Run the stored classifier once over the test split; this is the only place that reads it.
+
+    The column `distance` is relative to the threshold, and not a number where the classifier stores no reference.
+    """
     index = dataset.index()
     index = index[index["split"] == "test"].reset_index(drop=True)
 
@@ -111,7 +116,12 @@ def predict_test(classifier: Classifier, dataset: "Dataset") -> "pd.DataFrame":
         for _, batch in dataset.images("test"):
             yield from batch
 
-    return _table(index, classifier.predict(encoded()).probabilities, dataset.info.class_names, "test")
+    probabilities, distances = [], []
+    for outputs in classifier.stream(encoded()):
+        probabilities.append(outputs["probabilities"])
+        distances.append(outputs.get("distance", np.float32("nan")))
+    table = _table(index, np.stack(probabilities), dataset.info.class_names, "test")
+    return table.assign(distance=np.array(distances, np.float64))
 
 
 def out_of_fold_table(dataset: "Dataset", rows: np.ndarray, probabilities: np.ndarray) -> "pd.DataFrame":
@@ -137,6 +147,26 @@ def measure_test(
         confidence=config.confidence,
         resamples=config.resamples,
         seed=classifier.info.training.seed,
+    )
+
+
+def decide_test(
+    predictions: "pd.DataFrame", classifier: Classifier, grouping: str, config: EvaluationConfig
+) -> Decisions:
+    """Return what the stored classifier decides on the test split, by patient where `grouping` is `patient`."""
+    info = classifier.info
+    return measure_decisions(
+        predictions["label"].to_numpy(),
+        probability_columns(predictions),
+        predictions["distance"].to_numpy() if info.familiarity else None,
+        info.class_names,
+        operating_point=info.operating_point,
+        familiarity=info.familiarity,
+        abstention=info.abstention,
+        groups=predictions["group"].to_numpy() if grouping == "patient" else None,
+        confidence=config.confidence,
+        resamples=config.resamples,
+        seed=info.training.seed,
     )
 
 

@@ -93,6 +93,13 @@ class BackboneInfo(Frozen):
         """Length of the feature vector."""
         return self.blocks[-1].stop
 
+    @property
+    def averages(self) -> list[tuple[int, int]]:
+        """Where the blocks of averages start and stop, or all blocks where none is an average."""
+        return [(b.start, b.stop) for b in self.blocks if b.pooling == "avg"] or [
+            (b.start, b.stop) for b in self.blocks
+        ]
+
 
 class Backbone:
     """A folder with the frozen network: `features.keras`, OpenVINO IR `features.xml` and `.bin`, `backbone.json`."""
@@ -227,8 +234,11 @@ def extract_features(
     return Features(root)
 
 
-def decoded(dataset: "Dataset", splits: Iterable[str], size: int) -> Iterator[np.ndarray]:
-    """Yield the images of some splits in storage order as uint8 (size, size, 3), decoded ahead by threads."""
+def decoded(dataset: "Dataset", splits: Iterable[str], size: int, only: set[str] | None = None) -> Iterator[np.ndarray]:
+    """Yield the images of some splits in storage order as uint8 (size, size, 3), decoded ahead by threads.
+
+    `only`: the sample ids of those that are wanted; None: all.
+    """
 
     def pixels(sample: tuple[str, bytes]) -> np.ndarray:
         name, data = sample
@@ -236,7 +246,7 @@ def decoded(dataset: "Dataset", splits: Iterable[str], size: int) -> Iterator[np
         return images.resize(images.decode(data, name=name, max_pixels=sys.maxsize), size)
 
     encoded = (sample for ids, batch in dataset.images(*splits) for sample in zip(ids, batch, strict=True))
-    return ahead(pixels, encoded)
+    return ahead(pixels, (sample for sample in encoded if only is None or sample[0] in only))
 
 
 def _layer_output(backbone: "keras.Model", name: str) -> "keras.KerasTensor":

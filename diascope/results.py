@@ -1,6 +1,7 @@
 """What do training and evaluation leave behind?"""
 
-from diascope.metrics import Metrics
+from diascope.answers import Abstention, Familiarity
+from diascope.metrics import Estimate, Metrics
 from diascope.schema import Frozen
 
 
@@ -40,6 +41,23 @@ class Mistake(Frozen):
     probability: float  # of the predicted class
 
 
+class Decisions(Frozen):
+    """What the classifier says of images of the kind that it was trained on: that it knows, or rather not."""
+
+    n: int
+    n_ok: int
+    n_uncertain: int
+    n_out_of_distribution: int
+    ok: Estimate  # share of all images, as the next two
+    uncertain: Estimate
+    out_of_distribution: Estimate  # all of them false alarms
+    accuracy: Estimate  # of the images that are answered with `ok`
+    auroc: Estimate  # of the same
+    accuracy_of_uncertain: Estimate  # had they been answered
+    familiarity: Familiarity | None
+    abstention: Abstention | None
+
+
 class Evaluation(Frozen):
     """The winner on the test split, and how it came to be the winner."""
 
@@ -53,6 +71,7 @@ class Evaluation(Frozen):
     temperature: float
     validation: Metrics  # out-of-fold predictions of the winner, calibrated
     test: Metrics
+    decisions: Decisions | None = None  # on the test split; None in older records
     mistakes: list[Mistake]  # the most confident first
     dataset_fingerprint: str
     seed: int

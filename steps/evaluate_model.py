@@ -4,13 +4,14 @@ from typing import Annotated
 
 from zenml import ArtifactConfig, step
 
-from diascope.candidates import Development, TrainedCandidate
+from diascope.calibration import softmax
+from diascope.candidates import TrainedCandidate
 from diascope.classifier import Classifier
 from diascope.config import EvaluationConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.evaluation import (
     EvaluationRecord,
-    calibrate,
+    decide_test,
     in_order,
     measure_test,
     mistakes,
@@ -34,7 +35,6 @@ def evaluate_model(
     selection: SelectionConfig,
     evaluation: EvaluationConfig,
     dataset: Dataset,
-    groups: dict[str, str],
     trained: list[TrainedCandidate],
     selected: Classifier,
 ) -> tuple[
@@ -49,7 +49,8 @@ def evaluate_model(
     winner, sentence = select(results, selection)
     test = predict_test(selected, dataset)
     metrics = measure_test(test, selected, dataset.info.grouping, evaluation)
-    _, _, rows, probabilities = calibrate(trained[results.index(winner)], Development.of(dataset, groups), evaluation)
+    rows, logits = trained[results.index(winner)].out_of_fold()
+    probabilities = softmax(logits, selected.info.temperature)
     assert selected.info.validation is not None
     record = store_evaluation(
         Evaluation(
@@ -63,6 +64,7 @@ def evaluate_model(
             temperature=selected.info.temperature,
             validation=selected.info.validation,
             test=metrics,
+            decisions=decide_test(test, selected, dataset.info.grouping, evaluation),
             mistakes=mistakes(test, selected),
             dataset_fingerprint=dataset.info.fingerprint,
             seed=selected.info.training.seed,

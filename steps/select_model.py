@@ -4,12 +4,14 @@ from typing import Annotated
 
 from zenml import ArtifactConfig, step
 
+from diascope.abstention import choose_abstention
 from diascope.candidates import Development, TrainedCandidate, refit
 from diascope.classifier import Classifier, ClassifierInfo, Input, Training
 from diascope.config import CandidateConfig, EvaluationConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.evaluation import calibrate, in_order, interval_unit, measure_out_of_fold
 from diascope.features import Backbone, Features
+from diascope.reference import reference_of
 from diascope.selection import select
 from materializers.folder import ModelMaterializer, scratch
 from steps.caching import depends_on_library
@@ -40,6 +42,7 @@ def select_model(
     development = Development.of(dataset, groups)
     temperature, point, rows, probabilities = calibrate(trained[place], development, evaluation)
     network, head = refit(candidate, backbone, dataset, stored, groups, winner.chosen, seed)
+    reference, familiarity = reference_of(trained[place], network, backbone, dataset, stored, development, seed)
     unit = interval_unit(dataset.info.grouping)
     info = ClassifierInfo(
         name=name,
@@ -49,6 +52,8 @@ def select_model(
         temperature=temperature,
         operating_point=point,
         activation_map=None,
+        familiarity=familiarity,
+        abstention=choose_abstention(probabilities, development.class_names, point, evaluation.abstain),
         training=Training(
             candidate=candidate.model_dump(mode="json"),
             chosen=winner.chosen,
@@ -62,4 +67,4 @@ def select_model(
         versions={},
         files={},
     )
-    return store_classifier(network, head.scaled(temperature), backbone.info, info, scratch())
+    return store_classifier(network, head.scaled(temperature), backbone.info, info, scratch(), reference)

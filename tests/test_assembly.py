@@ -24,6 +24,7 @@ from tiny import (
 from diascope.assembly import store_classifier
 from diascope.calibration import softmax
 from diascope.classifier import Classifier, sha256
+from diascope.familiarity import familiarise
 from diascope.features import FeatureSpec
 from diascope.heads import Head, fit_logistic
 
@@ -178,3 +179,38 @@ def test_metadata_hold_the_hash_of_every_file() -> None:
     found = classifier(1.0)
     assert found.info.class_names == CLASSES
     assert found.info.files == {name: sha256(found.root / name) for name in ("model.bin", "model.keras", "model.xml")}
+
+
+@pytest.mark.parametrize("wanted", [PLAIN, RICH], ids=["one block", "six blocks"])
+def test_the_distance_is_that_of_the_reference_on_stored_features(wanted: FeatureSpec) -> None:
+    known = backbone(wanted)
+    side = known.info.size
+    seen = features(wanted, pictures(60, side))
+    reference, familiarity = familiarise(seen, np.arange(60) % 2, np.arange(60), known.info.averages, seed=0)
+    info = classifier_info(side).model_copy(update={"familiarity": familiarity})
+    reset_uids()
+    found = store_classifier(known.network(), plain_head(wanted), known.info, info, scratch(), reference)
+    foreign = np.random.default_rng(0).integers(0, 256, (8, side, side, 3)).astype(np.uint8)
+    blank = np.stack([np.full((side, side, 3), value, np.uint8) for value in (0, 90, 255)])
+    new = np.stack([stripes(i % 2, 900 + i, side, side)[..., None].repeat(3, axis=2) for i in range(30)])
+    for pixels in (new, foreign, blank):
+        seen = answers(found, pixels)
+        expected = reference.distance(features(wanted, pixels)) / familiarity.threshold
+        np.testing.assert_allclose(seen["distance"], expected, rtol=2e-3)
+        assert seen["distance"].shape == (len(pixels),)
+        np.testing.assert_allclose(
+            seen["probabilities"], softmax(plain_head(wanted).logits(features(wanted, pixels))), atol=1e-4
+        )
+    decisions = [[answer.decision for answer in found.answers(list(some))] for some in (new, foreign, blank)]
+    assert decisions[0].count("out_of_distribution") <= 3
+    assert set(decisions[1]) == set(decisions[2]) == {"out_of_distribution"}
+
+
+def test_the_keras_model_gives_the_same_distance() -> None:
+    known = backbone(PLAIN)
+    pixels = pictures(40, 64)
+    reference, familiarity = familiarise(features(PLAIN, pixels), np.arange(40) % 2, np.arange(40), [(0, 96)], seed=0)
+    info = classifier_info(64).model_copy(update={"familiarity": familiarity})
+    found = store_classifier(known.network(), plain_head(PLAIN), known.info, info, scratch(), reference)
+    model = keras.saving.load_model(found.root / "model.keras")
+    np.testing.assert_allclose(model.predict_on_batch(pixels)[-1], answers(found, pixels)["distance"], rtol=2e-3)

@@ -1,12 +1,30 @@
 """How good is the winner, on what it never saw?"""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CLASSES, candidate_result, classifier, groups, png, row, striped, stripes, trained, write_dataset
+from tiny import (
+    CLASSES,
+    PLAIN,
+    backbone,
+    candidate_result,
+    classifier,
+    classifier_info,
+    groups,
+    png,
+    random_head,
+    row,
+    scratch,
+    striped,
+    stripes,
+    trained,
+    write_dataset,
+)
 
+from diascope.answers import Abstention
 from diascope.calibration import fit_temperature, softmax
 from diascope.candidates import Development
 from diascope.classifier import Classifier
@@ -15,6 +33,7 @@ from diascope.errors import InputError
 from diascope.evaluation import (
     EvaluationRecord,
     calibrate,
+    decide_test,
     in_order,
     interval_unit,
     measure_out_of_fold,
@@ -26,6 +45,7 @@ from diascope.evaluation import (
     probability_columns,
     store_evaluation,
 )
+from diascope.familiarity import familiarise
 from diascope.metrics import Metrics, OperatingPoint, measure
 from diascope.results import CandidateResult, Evaluation
 
@@ -129,7 +149,8 @@ def predictions() -> pd.DataFrame:
 def test_the_test_split_is_predicted_by_the_stored_classifier(predictions: pd.DataFrame) -> None:
     index = striped().index()
     index = index[index["split"] == "test"]
-    assert list(predictions.columns) == ["sample_id", "sha256", "group", "split", "label", "p0", "p1"]
+    assert list(predictions.columns) == ["sample_id", "sha256", "group", "split", "label", "p0", "p1", "distance"]
+    assert predictions["distance"].isna().all()  # this one stores no reference
     for column in ("sample_id", "sha256", "group"):
         assert predictions[column].tolist() == index[column].tolist()
     assert [CLASSES[label] for label in predictions["label"]] == index["label"].tolist()
@@ -137,6 +158,40 @@ def test_the_test_split_is_predicted_by_the_stored_classifier(predictions: pd.Da
     images = striped().read(index["sample_id"].tolist())
     expected = classifier(2.5).predict(images.values()).probabilities
     assert np.array_equal(probability_columns(predictions), expected.astype(np.float64))
+
+
+@pytest.fixture(scope="module")
+def wary() -> Classifier:
+    """One that stores reference statistics and a band, but not of these images: some are foreign to it."""
+    from diascope.assembly import store_classifier
+
+    known = backbone(PLAIN)
+    training = [stripes(i // 2 % 2, 300 + i, 64, 64)[..., None].repeat(3, axis=2) for i in range(40)]
+    features = np.stack([outputs["features"] for outputs in known.engine().stream(training)])
+    reference, familiarity = familiarise(features, np.arange(40) // 2 % 2, np.arange(40), known.info.averages, seed=0)
+    band = Abstention(low=0, high=0.6, share=0.1)
+    tight = familiarity.model_copy(update={"threshold": float(np.median(reference.distance(features)) * 1.2)})
+    info = classifier_info(64).model_copy(update={"familiarity": tight, "abstention": band})
+    head = random_head(known.info.dimension, 2)
+    return store_classifier(known.network(), head, known.info, info, scratch(), reference)
+
+
+@pytest.mark.parametrize("grouping", ["patient", "similarity"])
+def test_decisions_on_the_test_split_are_the_answers_to_its_images(wary: Classifier, grouping: str) -> None:
+    table = predict_test(wary, striped())
+    answers = list(wary.answers(striped().read(table["sample_id"].tolist()).values()))
+    np.testing.assert_allclose(table["distance"], [answer.distance for answer in answers], rtol=1e-5)
+    found = decide_test(table, wary, grouping, CONFIG)
+    counts = Counter(answer.decision for answer in answers)
+    assert (found.n_ok, found.n_uncertain, found.n_out_of_distribution) == (
+        counts["ok"],
+        counts["uncertain"],
+        counts["out_of_distribution"],
+    )
+    assert counts["out_of_distribution"] > 0
+    assert (found.familiarity, found.abstention) == (wary.info.familiarity, wary.info.abstention)
+    right = [a.label == CLASSES[label] for a, label in zip(answers, table["label"], strict=True) if a.decision == "ok"]
+    assert found.accuracy.value == (pytest.approx(np.mean(right)) if right else None)
 
 
 def test_nothing_but_the_test_split_is_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from diascope.answers import Abstention, Familiarity
 from diascope.checks import Finding
 from diascope.classifier import ActivationMap, ClassifierInfo, Input, Training
 from diascope.config import ChecksConfig, DatasetConfig
@@ -28,7 +29,7 @@ from diascope.reports import (
     groups_page,
     report_page,
 )
-from diascope.results import CandidateResult, CurvePoint, Evaluation, Mistake
+from diascope.results import CandidateResult, CurvePoint, Decisions, Evaluation, Mistake
 
 WARNING = "Research use only. Not a medical device."
 EVIL = "<script>alert('x')</script>\" onload=\"alert(1)"
@@ -285,6 +286,41 @@ def test_validation_split_is_not_called_out_of_fold():
     text = page_of(evaluation_page(evaluation, predictions, {})).text
     assert "on the validation split, on training data alone" in text
     assert "out-of-fold" not in text
+
+
+def decisions(**changes) -> Decisions:
+    fields = {
+        "n": 120, "n_ok": 97, "n_uncertain": 19, "n_out_of_distribution": 4,
+        "ok": Estimate(value=0.808, low=0.73, high=0.87), "uncertain": Estimate(value=0.158, low=0.1, high=0.23),
+        "out_of_distribution": Estimate(value=0.033, low=0.013, high=0.083),
+        "accuracy": Estimate(value=0.912, low=0.84, high=0.953), "auroc": Estimate(value=0.987, low=0.95, high=0.995),
+        "accuracy_of_uncertain": Estimate(value=0.611, low=0.4, high=0.79),
+        "familiarity": Familiarity(method="A distance (Somebody 2018)", threshold=18.392, percentile=99, n=577),
+        "abstention": Abstention(low=0, high=0.555, share=0.0988),
+    }  # fmt: skip
+    return Decisions(**(fields | changes))
+
+
+def test_the_page_tells_how_often_it_answers_and_how_well():
+    evaluation, predictions = evaluated(FIVE, decisions=decisions())
+    page = page_of(evaluation_page(evaluation, predictions, {}))
+    assert "Uncertain and unfamiliar images" in page.titles()
+    assert page.row("ok")[1:] == ["97", "0.808 (0.730 to 0.870)", "0.912 (0.840 to 0.953)"]
+    assert page.row("uncertain")[1:] == ["19", "0.158 (0.100 to 0.230)", "0.611 (0.400 to 0.790)"]
+    assert page.row("out_of_distribution")[1:] == ["4", "0.033 (0.013 to 0.083)", "not of use"]
+    assert "AUROC of the images that are answered: 0.987 (0.950 to 0.995)" in page.text
+    assert "the most probable class has a probability below 0.555, as for 9.88 % of held-out training" in page.text
+    assert "above 18.39, which 99 % of 577 held-out training images keep. A distance (Somebody 2018)" in page.text
+
+
+def test_the_page_of_two_classes_tells_the_band_and_older_records_have_no_such_section():
+    band = Abstention(low=0.23, high=0.46, share=0.1)
+    evaluation, predictions = evaluated(["no", "yes"], decisions=decisions(abstention=band, familiarity=None))
+    page = page_of(evaluation_page(evaluation, predictions, {}))
+    assert "the probability of “yes” is between 0.230 and 0.460" in page.text
+    assert "never: no reference statistics are stored" in page.text
+    older = page_of(evaluation_page(*evaluated(["no", "yes"]), {}))
+    assert "Uncertain and unfamiliar images" not in older.titles()
 
 
 def test_two_classes_show_the_operating_point_and_one_curve():

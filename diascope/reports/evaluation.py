@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from diascope.answers import Abstention, Familiarity
 from diascope.curves import pr_curve, roc_curve
-from diascope.metrics import Metrics, OperatingPoint
+from diascope.metrics import Estimate, Metrics, OperatingPoint
 from diascope.reports import plots
 from diascope.reports.candidate import LEAK_SENTENCE, candidate_values, score_of
-from diascope.reports.figures import figure, interval_sentence, score_name, synthetic
+from diascope.reports.figures import counted, figure, interval_sentence, percent, score_name, synthetic
 from diascope.reports.page import render
 from diascope.reports.svg import Point
 from diascope.reports.thumbnails import data_uri
-from diascope.results import Evaluation
+from diascope.results import Decisions, Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,9 @@ def evaluation_values(
         "leak_sentence": LEAK_SENTENCE,
         "curves": curves(test, predictions),
         "confusion": confusion(test),
+        "decision_rows": decision_rows(evaluation.decisions) if evaluation.decisions else [],
+        "undecided": undecided(evaluation.decisions.abstention, test.operating_point) if evaluation.decisions else "",
+        "unfamiliar": unfamiliar(evaluation.decisions.familiarity) if evaluation.decisions else "",
         "reliability": plots.reliability(test.reliability, test.confidence) if test.reliability else None,
         "n_wrong": test.n - sum(row[i] for i, row in enumerate(test.confusion)),
         "shown_mistakes": [(mistake, data_uri(images.get(mistake.sample_id), mistake.sample_id)) for mistake in shown],
@@ -168,6 +172,50 @@ def confusion(metrics: Metrics) -> list[tuple[str, int, list[tuple[int, float | 
         total = sum(counts)
         rows.append((name, total, [(n, n / total if total else None) for n in counts]))
     return rows
+
+
+def decision_rows(decisions: Decisions) -> list[tuple[str, str, int, Estimate, Estimate | None]]:
+    """Decision, what it means, number of test images, their share, and the accuracy among them."""
+    return [
+        ("ok", "answered", decisions.n_ok, decisions.ok, decisions.accuracy),
+        (
+            "uncertain",
+            "left to a person; accuracy, had they been answered",
+            decisions.n_uncertain,
+            decisions.uncertain,
+            decisions.accuracy_of_uncertain,
+        ),
+        (
+            "out_of_distribution",
+            "called unlike the training images; here all of them false alarms",
+            decisions.n_out_of_distribution,
+            decisions.out_of_distribution,
+            None,
+        ),
+    ]
+
+
+def undecided(abstention: Abstention | None, point: OperatingPoint | None) -> str:
+    """When a classifier leaves the decision to a person, as a sentence without its end."""
+    if abstention is None:
+        return "never"
+    band = f"where the most probable class has a probability below {figure(abstention.high)}"
+    if point:
+        band = (
+            f"where the probability of “{point.positive_class}” is between {figure(abstention.low)} and "
+            f"{figure(abstention.high)}"
+        )
+    return f"{band}, as for {percent(abstention.share)} of held-out training images"
+
+
+def unfamiliar(known: Familiarity | None) -> str:
+    """When a classifier calls an image unlike its training images, as a sentence without its end."""
+    if known is None:
+        return "never: no reference statistics are stored"
+    return (
+        f"where the distance to the training images is above {figure(known.threshold, 2)}, which "
+        f"{known.percentile:g} % of {counted(known.n, 'held-out training image')} keep. {known.method}"
+    )
 
 
 def candidate_rows(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 from diascope.classifier import ClassifierInfo
 from diascope.features import BackboneInfo, FeatureBlock
 from diascope.metrics import Metrics
-from diascope.reports.evaluation import headline
+from diascope.reports.evaluation import headline, undecided, unfamiliar
 from diascope.reports.figures import brief, count, counted, figure, interval_sentence, synthetic
 from diascope.reports.page import render
 
@@ -58,6 +58,8 @@ def use(info: ClassifierInfo) -> list[tuple[str, str]]:
         ("Output", f"calibrated probabilities of {counted(len(info.class_names), 'class', 'classes')}"),
         ("Classes, in order", ", ".join(info.class_names)),
         ("Decision", decision),
+        ("Left undecided", undecided(info.abstention, point)),
+        ("Unlike training images", unfamiliar(info.familiarity)),
         ("Temperature", f"{figure(info.temperature)}, already inside the network"),
         ("Activation map", shown),
         ("Precision", info.precision),
