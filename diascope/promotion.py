@@ -32,6 +32,7 @@ class Champion:
     version: str
     probabilities: NDArray[np.float64] | None = None  # (m, k); None where it cannot be run on them
     n_excluded: int = 0  # test images left out because it was trained on them
+    outdated: bool = False  # it cannot tell foreign images, which the challenger can: the same answers are not enough
     why_not: str = ""  # why there are no probabilities: the end of a sentence after "because"
 
 
@@ -65,7 +66,7 @@ def decide(
     of the paired interval: Piaggio et al., Reporting of Noninferiority and Equivalence Randomized Trials, JAMA 2012).
     `config.replace` promotes it also where the two cannot be compared.
     """
-    if champion is not None and (identical or _same_answers(champion, probabilities)):
+    if champion is not None and (identical or (_same_answers(champion, probabilities) and not champion.outdated)):
         reason = f"Not promoted again: version {champion.version}, in production, gives the same answers."
         return Decision(promoted=False, case="identical", reason=reason)
     below = _floor(challenger, config)

@@ -32,7 +32,7 @@ def promote_model(
     elif production.holds(classifier):
         decision = decide(metrics, promotion, champion=production.champion(), identical=True)
     else:
-        faced = production.face(dataset, evaluation)
+        faced = production.face(classifier, dataset, evaluation)
         decision = decide(
             metrics,
             promotion,

@@ -56,7 +56,7 @@ class Production:
         """Return the version by name alone, for a gate that needs no comparison."""
         return Champion(version=str(self.version.number))
 
-    def face(self, dataset: Dataset, evaluation: EvaluationRecord) -> Comparison:
+    def face(self, classifier: Classifier, dataset: Dataset, evaluation: EvaluationRecord) -> Comparison:
         """Let the version in production answer the same test images.
 
         Left out are images, and where known patients, that it was trained on. Stored answers are taken where there
@@ -73,8 +73,9 @@ class Production:
         fair = test[~_trained_on(test, own, dataset)]
         stored: EvaluationRecord = self._artifact("evaluation")
         probabilities = _answers(champion, stored, fair, dataset)
+        outdated = champion.info.familiarity is None and classifier.info.familiarity is not None
         return Comparison(
-            champion=Champion(number, probabilities, n_excluded=len(test) - len(fair)),
+            champion=Champion(number, probabilities, n_excluded=len(test) - len(fair), outdated=outdated),
             labels=fair["label"].to_numpy(),
             probabilities=probability_columns(fair),
             groups=fair["group"].to_numpy() if dataset.info.grouping == "patient" else None,

@@ -141,6 +141,14 @@ def test_the_model_in_production_is_not_promoted_again(identical: bool) -> None:
     assert "version 4" in decision.reason
 
 
+def test_a_model_that_also_tells_foreign_images_takes_the_place_of_one_with_the_same_answers() -> None:
+    old = model(2)
+    champion = Champion(version="4", probabilities=old, outdated=True)
+    config = PromotionConfig(model="chest")
+    decision = decide(measured(old), config, champion=champion, labels=LABELS, probabilities=old)
+    assert (decision.promoted, decision.case, decision.difference.value) == (True, "not_worse", 0)
+
+
 def test_identical_is_said_also_where_the_floors_have_been_raised() -> None:
     config = PromotionConfig(model="chest", floors={"auroc": 0.999})
     decision = decide(measured(model(1)), config, champion=Champion(version="4"), identical=True)
