@@ -5,46 +5,53 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from diascope.summary import Outcome
+    from rich.console import Console
 
-E = TypeVar("E", bound=Exception)
+    from diascope.experiment import RunConfiguration
+
+R = TypeVar("R")
 ROOT = Path(__file__).resolve().parent
 TARGETS = ("bento", "container")
-FAILED, WRONG_INPUT, NOT_PROMOTED, INTERRUPTED = 1, 2, 3, 130
+DONE, FAILED, WRONG_INPUT, NOT_PROMOTED, INTERRUPTED = 0, 1, 2, 3, 130
 STOPPED = ("RunInterruptedException", "RunStoppedException")  # what ZenML makes of SIGTERM and its dashboard's button
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong input, 3 not promoted (--require-promotion), 130 interrupted."
-NO_ROOM = 1_000_000  # bytes
-AGAIN = "finished steps are kept, and the same command goes on from there"
+GOES_ON = "finished steps are kept, and the same command goes on from there"
+STARTS_ANEW = "the same command starts anew"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; gives the exit status."""
     options = _parse(argv)
-    from diascope.errors import InputError
-
     act = _report if options.report else _deploy if options.deployment else _train
-    interrupted = f"Interrupted: {'the same command starts anew' if options.deployment else AGAIN}."
+    again = STARTS_ANEW if options.deployment else GOES_ON
     try:
         return act(options)
     except KeyboardInterrupt:
-        return _say(interrupted, INTERRUPTED)
+        return _say(f"Interrupted: {again}.", INTERRUPTED)
     except Exception as error:
         if type(error).__name__ in STOPPED:
-            return _say(interrupted, INTERRUPTED)
+            return _say(f"Interrupted: {again}.", INTERRUPTED)
         if options.debug:
             traceback.print_exception(error)
-        wrong = _find_cause(error, InputError)
-        if wrong:
-            return _say(str(wrong), WRONG_INPUT)
-        if _is_disk_full(error):
-            return _say(f"The disk is full: free some space, {AGAIN}; TMPDIR says where steps work.", FAILED)
-        return _say(f"The run failed: {_sentence(error)} (--debug shows where)", FAILED)
+        return _say(*_told(error, again))
+
+
+def _told(error: Exception, again: str) -> tuple[str, int]:
+    """The sentence and the exit status that an error ends with."""
+    from diascope.errors import InputError
+    from diascope.failures import find_cause, in_a_line, is_disk_full
+
+    if wrong := find_cause(error, InputError):
+        return str(wrong), WRONG_INPUT
+    if is_disk_full(error):
+        return f"The disk is full: free some space; {again}. TMPDIR says where steps work.", FAILED
+    return f"The run failed: {in_a_line(error)} (--debug shows where)", FAILED
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -70,77 +77,55 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from diascope.experiment import find_configuration, load, step_ids
+    from diascope.experiment import step_ids
     from diascope.preflight import check_inputs
 
-    configuration = load(find_configuration(options.config, ROOT / "configs"), options.set)
+    configuration = _configuration(options)
     check_inputs(configuration.parameters)
     start_zenml(options.debug)
-    from diascope import summary
-    from diascope.progress import show_progress
+    from diascope.summary import as_json, print_table
+    from pipelines.training_run import train
     from stacks.local import ensure_tracking_stack
 
-    stack = ensure_tracking_stack()
-    live = sys.stderr.isatty() and not options.debug
-    if not live:
-        print(f"Training {options.config} on stack {stack!r}.", file=sys.stderr)
-    steps = list(step_ids(configuration.parameters.candidates))
-    with show_progress(steps, live=live, debug=options.debug):
-        outcome = _run_pipeline(configuration.resolved(), cached=not options.no_cache)
-    _print_outcome(outcome, summary, as_json=options.json)
+    announced = f"Training {options.config} on stack {ensure_tracking_stack()!r}."
+    with _progress(list(step_ids(configuration.parameters.candidates)), announced, options):
+        outcome = train(configuration.resolved(), cached=not options.no_cache)
+    _print(outcome, as_json, print_table, options)
     refused = not outcome.decision.promoted and outcome.decision.case != "identical"  # which is in production already
-    return NOT_PROMOTED if options.require_promotion and refused else 0
-
-
-def _run_pipeline(configuration: str, *, cached: bool) -> "Outcome":
-    from tempfile import TemporaryDirectory
-
-    from pipelines.outcome import read_outcome
-    from pipelines.training import training
-
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "resolved.yaml")
-        path.write_text(configuration, encoding="utf-8")
-        run = training.with_options(config_path=str(path), enable_cache=None if cached else False)()
-    assert run is not None  # only a schedule starts none, and the checks refuse it
-    return read_outcome(run)
-
-
-def _print_outcome(outcome: Any, words: ModuleType, *, as_json: bool) -> None:
-    """Print what came out, in the words of the module that has `as_json` and `print_table` for it."""
-    if as_json:
-        import json
-
-        print(json.dumps(words.as_json(outcome), allow_nan=False))
-    else:
-        from rich.console import Console
-
-        words.print_table(outcome, Console())
+    return NOT_PROMOTED if options.require_promotion and refused else DONE
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    from diascope.experiment import find_configuration, load
-
-    configuration = load(find_configuration(options.config, ROOT / "configs"), options.set)
+    configuration = _configuration(options)
     container = _makes_container(options.target)
     start_zenml(options.debug)
-    from diascope import deployment
-    from diascope.progress import show_progress
-    from pipelines.deployed import active_stack, deploy, step_names
+    from diascope.deployment import as_json, print_table
+    from pipelines.deployment_run import active_stack, deploy, step_names
     from pipelines.production import find_release
 
     release = find_release(configuration.parameters.promotion.model)
-    live = sys.stderr.isatty() and not options.debug
-    if not live:
-        print(f"Packaging {release.tag} on stack {active_stack()!r}.", file=sys.stderr)
-    with show_progress(step_names(container), live=live, debug=options.debug):
-        outcome = deploy(release, container=container, fresh=options.no_cache)
-    _print_outcome(outcome, deployment, as_json=options.json)
+    with _progress(step_names(container), f"Packaging {release.tag} on stack {active_stack()!r}.", options):
+        deployment = deploy(release, container=container, fresh=options.no_cache)
+    _print(deployment, as_json, print_table, options)
     if not container and options.target is None:
-        print(
-            f"No Docker engine answers here. Where one does, go on with\n  {_with_container(options)}", file=sys.stderr
-        )
-    return 0
+        again = _with_container(options)
+        print(f"No Docker engine answers here. Where one does, go on with\n  {again}", file=sys.stderr)
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    configuration = _configuration(options)
+    start_zenml(options.debug)
+    from pipelines.report import report_production
+
+    print(report_production(configuration.parameters.promotion.model))
+    return DONE
+
+
+def _configuration(options: argparse.Namespace) -> "RunConfiguration":
+    from diascope.experiment import find_configuration, load
+
+    return load(find_configuration(options.config, ROOT / "configs"), options.set)
 
 
 def _makes_container(target: str | None) -> bool:
@@ -158,15 +143,30 @@ def _with_container(options: argparse.Namespace) -> str:
     return shlex.join(["python", "run.py", "--deployment", "--config", options.config, *said, "--target", "container"])
 
 
-def _report(options: argparse.Namespace) -> int:
-    from diascope.experiment import find_configuration, load
+def _progress(steps: Sequence[str], announced: str, options: argparse.Namespace) -> AbstractContextManager[object]:
+    """Show the steps live on a terminal; elsewhere one line says what begins."""
+    from diascope.progress import show_progress
 
-    configuration = load(find_configuration(options.config, ROOT / "configs"), options.set)
-    start_zenml(options.debug)
-    from pipelines.outcome import write_report
+    live = sys.stderr.isatty() and not options.debug
+    if not live:
+        print(announced, file=sys.stderr)
+    return show_progress(steps, live=live, debug=options.debug)
 
-    print(write_report(configuration.parameters.promotion.model))
-    return 0
+
+def _print(
+    result: R,
+    as_json: Callable[[R], dict[str, Any]],
+    print_table: Callable[[R, "Console"], None],
+    options: argparse.Namespace,
+) -> None:
+    if options.json:
+        import json
+
+        print(json.dumps(as_json(result), allow_nan=False))
+    else:
+        from rich.console import Console
+
+        print_table(result, Console())
 
 
 def start_zenml(debug: bool) -> None:
@@ -186,33 +186,6 @@ def start_zenml(debug: bool) -> None:
     root = logging.getLogger()
     if not debug:
         root.handlers = [handler for handler in root.handlers if not isinstance(handler, ZenMLConsoleHandler)]
-
-
-def _find_cause(error: BaseException | None, kind: type[E]) -> E | None:
-    """The error of this kind among the error and what led to it."""
-    while error is not None and not isinstance(error, kind):
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return error
-
-
-def _is_disk_full(error: BaseException) -> bool:
-    from shutil import disk_usage
-    from tempfile import gettempdir
-
-    from diascope.errors import DISK_FULL
-
-    storage = _find_cause(error, OSError)
-    if storage and storage.errno in DISK_FULL:
-        return True
-    try:
-        return disk_usage(gettempdir()).free < NO_ROOM  # OpenVINO and HDF5 have words of their own for it
-    except OSError:  # no such folder can be had, which the error itself says
-        return False
-
-
-def _sentence(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _say(text: str, status: int) -> int:

@@ -1,70 +1,49 @@
 """Who serves the same model? This service, its container, Flask with `keras.predict`, `mlflow models serve`."""
 
-import json
 import os
 import sys
-import uuid
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from itertools import islice
 from pathlib import Path
 
+from benchmarks.container import container
+from benchmarks.prepared import RELEASE, Prepared
 from benchmarks.servers import Server, serving, tool
-from diascope.classifier import Classifier
 from diascope.engine import cpu_count
 
-IMAGES = 32  # files that are sent in turn
-MODEL = "diascope:benchmark"
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def ours(store: Path, log: Path) -> AbstractContextManager[Server]:
+def ours(prepared: Prepared) -> AbstractContextManager[Server]:
     """This project's service, from a BentoML store."""
     command = [tool("bentoml"), "serve", "service:Diascope", "--host", "127.0.0.1", "--port", "{port}"]
-    return serving(command, "/readyz", _bentoml(store), log)
+    environment = {
+        "BENTOML_HOME": str(prepared.store),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DIASCOPE_MODEL": RELEASE.stored_as,
+        "DIASCOPE_MONITORING": str(prepared.root / "monitoring"),
+    }
+    return serving(command, "/readyz", environment, prepared.log)
 
 
-def container(store: Path, scratch: Path, log: Path) -> AbstractContextManager[Server]:
-    """The same service in its container, built from the bento."""
-    raise NotImplementedError
-
-
-def flask(classifier: Path, log: Path) -> AbstractContextManager[Server]:
+def flask(prepared: Prepared) -> AbstractContextManager[Server]:
     """Flask and `keras.predict` behind gunicorn, one worker per core."""
     options = ["--workers", str(cpu_count()), "--bind", "127.0.0.1:{port}", "--timeout", "300"]
     command = [sys.executable, "-m", "gunicorn", *options, "benchmarks.flask_app:app"]
-    return serving(command, "/readyz", {"BENCHMARK_CLASSIFIER": str(classifier), "TF_CPP_MIN_LOG_LEVEL": "3"}, log)
+    return serving(command, "/readyz", {"BENCHMARK_CLASSIFIER": str(prepared.classifier), **QUIET}, prepared.log)
 
 
-def mlflow(model: Path, log: Path) -> AbstractContextManager[Server]:
+def mlflow(prepared: Prepared) -> AbstractContextManager[Server]:
     """`mlflow models serve`, one worker per core."""
     options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}", "--workers", str(cpu_count())]
-    command = [tool("mlflow"), "models", "serve", "--model-uri", str(model), *options]
+    command = [tool("mlflow"), "models", "serve", "--model-uri", str(prepared.root / "mlflow"), *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return serving(command, "/health", {"TF_CPP_MIN_LOG_LEVEL": "3", "PATH": path}, log)
+    return serving(command, "/health", {"PATH": path, **QUIET}, prepared.log)
 
 
-def multipart(files: list[Path], folder: Path) -> None:
-    """Write one request per file as a browser sends it."""
-    for number, path in enumerate(islice(files, IMAGES)):
-        mark = uuid.uuid4().hex
-        kind = {".png": "image/png"}.get(path.suffix, "image/jpeg")
-        name = f'form-data; name="image"; filename="{number}{path.suffix}"'
-        head = f"--{mark}\r\nContent-Disposition: {name}\r\nContent-Type: {kind}\r\n\r\n"
-        body = head.encode() + path.read_bytes() + f"\r\n--{mark}--\r\n".encode()
-        _write(folder, number, "/predict", f"multipart/form-data; boundary={mark}", body)
-
-
-def tensors(files: list[Path], classifier: Classifier, folder: Path) -> None:
-    """Write one request per file as MLflow's scoring server takes it: decoded pixels as JSON."""
-    for number, path in enumerate(islice(files, IMAGES)):
-        body = json.dumps({"inputs": classifier.pixels(path)[None].tolist()}).encode()
-        _write(folder, number, "/invocations", "application/json", body)
-
-
-def _write(folder: Path, number: int, path: str, kind: str, body: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    (folder / f"{number:03}.http").write_bytes(head.encode() + body)
-
-
-def _bentoml(store: Path) -> dict[str, str]:
-    return {"BENTOML_HOME": str(store), "BENTOML_DO_NOT_TRACK": "True", "DIASCOPE_MODEL": MODEL}
+CONTESTANTS: dict[str, Callable[[Prepared], AbstractContextManager[Server]]] = {
+    "ours": ours,
+    "container": container,
+    "flask": flask,
+    "mlflow": mlflow,
+}

@@ -1,7 +1,7 @@
 """What is a benchmark's result, and how is it shown?"""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -44,6 +44,17 @@ def as_text(figure: Figure) -> str:
     width = max(map(len, figure.bars))
     bars = [f"  {name:<{width}}  {value:10,.2f} {figure.unit}" for name, value in figure.bars.items()]
     return "\n".join([figure.name, *bars, f"  ratio {figure.verdict}", *(f"  {note}" for note in figure.notes)])
+
+
+def publish(figures: Iterable[Figure], title: str, path: Path) -> None:
+    """Print each figure as soon as it is there, then write the plot and say how many targets were met."""
+    print(title, end="\n\n")
+    found = []
+    for figure in figures:
+        print(as_text(figure), end="\n\n", flush=True)
+        found.append(figure)
+    plot(found, title, path)
+    print(f"{sum(figure.met for figure in found)} of {len(found)} targets met; plot: {path}")
 
 
 def plot(figures: Sequence[Figure], title: str, path: Path) -> None:

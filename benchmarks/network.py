@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import child, data
-from benchmarks.contestants import MODEL
 from benchmarks.ours import candidate
+from benchmarks.prepared import RELEASE
 from diascope.assembly import store_classifier
 from diascope.classifier import ClassifierInfo, Input, Training
+from diascope.deployment import SERVED
 from diascope.features import FeatureSpec, write_backbone
 from diascope.heads import Head
 
@@ -63,8 +64,8 @@ def _package(classifier: Path, store: Path) -> None:
     os.environ["BENTOML_HOME"] = str(store)
     from bentoml.models import create
 
-    with create(MODEL) as model:
-        for name in ("model.xml", "model.bin", "metadata.json"):
+    with create(RELEASE.stored_as) as model:
+        for name in SERVED:
             Path(model.path_of(name)).write_bytes((classifier / name).read_bytes())
 
 

@@ -81,16 +81,16 @@ def serving(command: list[str], ready: str, environment: dict[str, str], log: Pa
 
 
 def await_ready(address: str, alive: Callable[[], bool], log: Path) -> None:
-    """Return once the address answers 200."""
-    for _ in range(STARTING * 50):
+    """Return once the address answers 200; raises RuntimeError with the end of the log."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.monotonic() + STARTING
+    while alive() and time.monotonic() < until:
         try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
+            with direct.open(address, timeout=5) as answer:
                 if answer.status == 200:
                     return
         except OSError:
             pass
-        if not alive():
-            break
         time.sleep(0.02)
     raise RuntimeError(f"{address} does not answer:\n{log.read_text(errors='replace')[-3000:]}")
 

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,35 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     sys.path.insert(0, str(ROOT))  # where this file is run as a script
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from benchmarks.figure import as_text, plot
+    from benchmarks.figure import publish
+    from benchmarks.machine import machine
 
-    title = machine()
-    print(title, end="\n\n")
-    figures = []
     with tempfile.TemporaryDirectory() as scratch:
-        for figure in _figures(options, Path(scratch)):
-            print(as_text(figure), end="\n\n", flush=True)
-            figures.append(figure)
-    plot(figures, title, options.out)
-    print(f"{sum(figure.met for figure in figures)} of {len(figures)} targets met; plot: {options.out}")
+        publish(_figures(options, Path(scratch)), machine(), options.out)
     return 0
-
-
-def machine() -> str:
-    """Return what the figures depend on."""
-    from importlib.metadata import version
-
-    from diascope.engine import cpu_count
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    values = {key.strip(): value.strip() for key, value in facts.items()}
-    flags = values.get("flags", "").split()
-    units = [name for name in ("avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "openvino", "zenml"))
-    cpu = values.get("model name", platform.processor() or platform.machine())
-    load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{cpu_count()} cores of {cpu} ({' '.join(units)}), {load}\n{versions}"
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ NARROW = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")  
 ERROR = re.compile(r"[\w.]+(Error|Exception): ")  # the end of a traceback
 PATIENCE = 60.0  # seconds until a container must be ready
 STOP_SECONDS = 10
+DOCKER_HUB = ("docker.io", "index.docker.io")
 
 
 class DockerError(RuntimeError):
@@ -89,7 +90,7 @@ def running(image: str, *options: str) -> Iterator[Container]:
         if status := int(_docker("inspect", "--format", "{{.State.ExitCode}}", name)):
             raise DockerError(f"The container did not stop by itself within {STOP_SECONDS} seconds (status {status}).")
     except Exception:
-        _last_words(name)  # into the log
+        log.info("%s", _logs(name))
         raise
     finally:
         with suppress(DockerError):  # there is none yet
@@ -101,23 +102,31 @@ def push(image: str, target: str, credentials: tuple[str, str] | None) -> str:
     _docker("tag", image, target)
     try:
         with _signed_in(target.partition("/")[0], credentials) as options:
-            _docker(*options, "push", target)
+            _docker("push", target, client=options)
         digests = json.loads(_docker("image", "inspect", "--format", "{{json .RepoDigests}}", target))
     finally:
         _docker("rmi", "--no-prune", target)  # the name alone; the image keeps its own
-    repository = target.rpartition(":")[0]
-    return next(digest for digest in digests if digest.startswith(f"{repository}@"))
+    repository = _as_listed(target.rpartition(":")[0])
+    digest = next((each for each in digests if each.startswith(f"{repository}@")), None)
+    if digest is None:
+        raise DockerError(f"{target} was pushed, but the engine does not say under which digest.")
+    return digest
 
 
-def _docker(*arguments: str, seconds: float | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Run `docker` and return what it printed."""
+def _docker(
+    verb: str,
+    *arguments: str,
+    client: Sequence[str] = (),
+    seconds: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run `docker`, with options of the client itself, and return what it printed."""
     program = shutil.which("docker")
     if program is None:
         raise DockerError("There is no `docker` command.")
-    command = [program, *arguments]
     try:
         done = subprocess.run(
-            command,
+            [program, *client, verb, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
@@ -126,10 +135,9 @@ def _docker(*arguments: str, seconds: float | None = None, environment: Mapping[
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise DockerError(f"`docker {arguments[0]}` did not answer within {seconds:g} seconds.") from None
+        raise DockerError(f"`docker {verb}` did not answer within {seconds:g} seconds.") from None
     if done.returncode:
         log.info("%s\n%s", done.stdout, done.stderr)
-        verb = next(each for each in arguments if not each.startswith("-") and not os.path.isabs(each))
         raise DockerError(f"`docker {verb}` failed: {_reason(done.stderr or done.stdout)}")
     return done.stdout
 
@@ -145,6 +153,12 @@ def _buildkit() -> dict[str, str]:
     """Clients before 23 have BuildKit built in but switched off; later ones choose by what is installed."""
     version = _docker("version", "--format", "{{.Client.Version}}")
     return {"DOCKER_BUILDKIT": "1"} if "DOCKER_BUILDKIT" not in os.environ and int(version.split(".")[0]) < 23 else {}
+
+
+def _as_listed(repository: str) -> str:
+    """The name that an engine lists a repository under: Docker Hub's without its address."""
+    server, _, rest = repository.partition("/")
+    return rest.removeprefix("library/") if server in DOCKER_HUB else repository
 
 
 def _network() -> list[str]:
@@ -183,19 +197,19 @@ def _is_ready(url: str) -> bool:
 
 
 def _last_words(name: str) -> str:
-    """The last error that a container wrote, or else its last line; the rest is logged."""
-    said = subprocess.run(
-        [shutil.which("docker") or "docker", "logs", name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    ).stdout
-    log.info("%s", said)
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    """The last error that a container wrote, or else its last line."""
+    lines = [line.strip() for line in _logs(name).splitlines() if line.strip()]
     errors = [line for line in lines if ERROR.match(line)]
     return (errors or lines or ["it said nothing"])[-1]
+
+
+def _logs(name: str) -> str:
+    """What a container wrote to either stream, in its order; empty where it never was."""
+    command = [shutil.which("docker") or "docker", "logs", name]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    )
+    return "" if done.returncode else done.stdout
 
 
 @contextmanager
@@ -205,7 +219,7 @@ def _signed_in(server: str, credentials: tuple[str, str] | None) -> Iterator[lis
         yield []
         return
     own = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch:  # that nobody else can look into
         folder = Path(scratch, "docker")
         if own.is_dir():
             shutil.copytree(own, folder)  # which engine is spoken to is in there as well
@@ -214,9 +228,8 @@ def _signed_in(server: str, credentials: tuple[str, str] | None) -> Iterator[lis
         settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         for elsewhere in ("credsStore", "credHelpers"):
             settings.pop(elsewhere, None)
-        key = "https://index.docker.io/v1/" if server in ("docker.io", "index.docker.io") else server
+        key = "https://index.docker.io/v1/" if server in DOCKER_HUB else server
         encoded = base64.b64encode(":".join(credentials).encode()).decode()
         settings["auths"] = {key: {"auth": encoded}}
-        file.touch(mode=0o600)
         file.write_text(json.dumps(settings), encoding="utf-8")
         yield ["--config", str(folder)]

@@ -1,10 +1,11 @@
 """From the model in production to a container that answers as it was measured."""
 
 from zenml import pipeline
+from zenml.client import Client
 from zenml.enums import ExecutionMode
 
 from diascope.deployment import Release
-from pipelines.production import artifact
+from pipelines.production import find_artifact
 from steps.build_bento import build_bento
 from steps.build_image import build_image
 from steps.check_parity import check_parity
@@ -18,13 +19,14 @@ from steps.write_card import write_card
 @pipeline(execution_mode=ExecutionMode.FAIL_FAST, enable_cache=False)
 def deployment(release: Release, container: bool, push: bool, fresh: bool) -> None:
     """Package a model, build its image if `container`, try it, and push it if `push`."""
-    dataset, evaluation = artifact(release, "dataset"), artifact(release, "evaluation")
-    classifier = load_production(artifact(release, "classifier"))
+    version = Client().get_model_version(release.name, release.version)
+    dataset, evaluation = find_artifact(version, "dataset"), find_artifact(version, "evaluation")
+    classifier = load_production(find_artifact(version, "classifier"))
     parity = check_parity(classifier, evaluation, dataset)
     card, _ = write_card(release, classifier, evaluation, dataset)
-    bento = build_bento(release, classifier, card, parity)
+    bento = build_bento(release, classifier, card, after=parity)
     if container:
         image = build_image(release, bento, fresh)
         smoke = smoke_test(image, classifier, evaluation, dataset)
         if push:
-            push_image(image, smoke)
+            push_image(image, after=smoke)

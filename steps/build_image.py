@@ -6,8 +6,8 @@ from zenml import ArtifactConfig, step
 
 from diascope import docker
 from diascope.deployment import Bento, Image, Release
-from steps import bentos
-from steps.facts import note
+from steps import bento_store
+from steps.metadata import log_result
 
 
 @step(enable_cache=False)
@@ -19,8 +19,8 @@ def build_image(release: Release, bento: Bento, fresh: bool) -> Annotated[Image,
         "diascope.model": release.name,
         "diascope.bento": bento.digest,
     }
-    with bentos.context(bento) as folder:
+    with bento_store.context(bento) as folder:
         docker.build(folder, release.tag, labels, fresh=fresh)
     image = Image(tag=release.tag, megabytes=docker.megabytes(release.tag))
-    note("image", image)
+    log_result("image", image)
     return image

@@ -8,7 +8,7 @@ from diascope.classifier import Classifier
 from diascope.dataset import Dataset
 from diascope.evaluation import EvaluationRecord
 from diascope.parity import Answered, Parity, compare, measured
-from steps.facts import note
+from steps.metadata import log_result
 
 IMAGES = 64
 
@@ -22,5 +22,5 @@ def check_parity(
     encoded = dataset.read([each.sample_id for each in expected])
     answers = classifier.answers([encoded[each.sample_id] for each in expected])
     parity = compare(expected, (Answered(each.label, each.probabilities) for each in answers))
-    note("parity", parity)
+    log_result("parity", parity)
     return parity

@@ -13,7 +13,7 @@ from diascope.dataset import Dataset
 from diascope.deployment import Image, Smoke
 from diascope.evaluation import EvaluationRecord
 from diascope.parity import Answered, compare, measured
-from steps.facts import note
+from steps.metadata import log_result
 
 IMAGES = 32
 SECONDS = 30.0  # that one answer may take
@@ -31,7 +31,7 @@ def smoke_test(
         answers = _ask(container.url, [encoded[each.sample_id] for each in expected], took)
         parity = compare(expected, answers)
     smoke = Smoke(parity=parity, ready_seconds=container.ready_seconds, milliseconds=1000 * median(took))
-    note("smoke", smoke)
+    log_result("smoke", smoke)
     return smoke
 
 

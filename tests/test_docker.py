@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -151,12 +153,50 @@ def test_a_container_runs_as_narrowly_as_it_can(engine, monkeypatch):
     assert arguments[-3:] == ["--env", "DIASCOPE_WORKERS=2", "lungs:3"]
 
 
+def test_a_container_that_never_gets_ready_is_told_and_removed(engine, monkeypatch):
+    monkeypatch.setattr(docker, "PATIENCE", 0.1)
+    monkeypatch.setenv(docker.NETWORK, "host")
+    engine.answer(inspect=("true\n", "", 0), logs=("", "still loading\n", 0))
+    why = r"not ready after 0\.1 seconds: still loading$"
+    with pytest.raises(docker.DockerError, match=why), docker.running("lungs:3"):
+        pytest.fail("it is not ready")
+    assert engine.asked("rm")
+
+
+def test_what_a_container_wrote_is_logged_where_its_test_fails(engine, monkeypatch, caplog):
+    monkeypatch.setattr(docker, "_is_ready", lambda url: True)
+    monkeypatch.setenv(docker.NETWORK, "host")
+    engine.answer(logs=("", "out of memory\n", 0))
+    with caplog.at_level("INFO"), pytest.raises(RuntimeError), docker.running("lungs:3"):
+        raise RuntimeError
+    assert "out of memory" in caplog.text
+
+
+def test_readiness_is_asked_for_without_a_proxy(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(1000).startswith(b"GET /readyz ")
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        assert docker._is_ready(f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join(5)
+
+
 @pytest.fixture
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "settings"
     folder.mkdir()
     (folder / "contexts").mkdir()
-    (folder / "config.json").write_text(json.dumps({"credsStore": "desktop", "currentContext": "remote"}))
+    (folder / "config.json").write_text(
+        json.dumps({"credsStore": "a", "credHelpers": {"b": "c"}, "currentContext": "remote"})
+    )
     monkeypatch.setenv("DOCKER_CONFIG", str(folder))
     return folder
 
@@ -172,7 +212,7 @@ def test_signing_in_leaves_nothing_behind(engine, own_settings):
     pushed = engine.asked("push")
     assert pushed["settings"]["auths"] == {"reg.example:5000": {"auth": "bWU6c2VjcmV0"}}  # base64 of me:secret
     assert pushed["settings"]["currentContext"] == "remote"
-    assert "credsStore" not in pushed["settings"]
+    assert not {"credsStore", "credHelpers"} & set(pushed["settings"])
     assert pushed["files"] == ["config.json", "contexts"]
     assert "secret" not in json.dumps([call["arguments"] for call in engine.calls])
     assert (own_settings / "config.json").read_bytes() == before
@@ -183,3 +223,22 @@ def test_the_second_name_of_an_image_goes_again(engine):
     with pytest.raises(docker.DockerError, match=r"^`docker push` failed: denied: error$"):
         docker.push("lungs:3", "reg.example:5000/lungs:3", None)
     assert engine.asked("rmi")["arguments"][-1] == "reg.example:5000/lungs:3"
+
+
+@pytest.mark.parametrize(
+    ("target", "listed"),
+    [
+        ("docker.io/lab/lungs:3", "lab/lungs"),
+        ("index.docker.io/library/lungs:3", "lungs"),
+        ("reg.example:5000/library/lungs:3", "reg.example:5000/library/lungs"),
+    ],
+)
+def test_the_digest_is_found_under_the_name_that_the_engine_lists(engine, target, listed):
+    engine.answer(image=(json.dumps(["other/lungs@sha256:def", f"{listed}@sha256:abc"]), "", 0))
+    assert docker.push("lungs:3", target, None) == f"{listed}@sha256:abc"
+
+
+def test_a_push_without_a_digest_is_told(engine):
+    engine.answer(image=('["other/lungs@sha256:def"]', "", 0))
+    with pytest.raises(docker.DockerError, match=r"^reg\.example:5000/lungs:3 was pushed, but"):
+        docker.push("lungs:3", "reg.example:5000/lungs:3", None)

@@ -38,7 +38,7 @@ class Pipeline:
 def pipeline(monkeypatch):
     fake = Pipeline()
     monkeypatch.setattr(run, "start_zenml", lambda debug: None)
-    monkeypatch.setattr(run, "_run_pipeline", fake)
+    monkeypatch.setattr("pipelines.training_run.train", fake)
     monkeypatch.setattr("stacks.local.ensure_tracking_stack", lambda: "local")
     return fake
 
@@ -182,11 +182,7 @@ def test_promotion_can_be_required(pipeline, capsys, promoted, case, arguments, 
 
 
 def test_report_is_written_for_the_configured_model(pipeline, capsys, monkeypatch):
-    import types
-
-    outcome = types.ModuleType("pipelines.outcome")
-    outcome.write_report = lambda model: Path(f"/reports/{model}.html")
-    monkeypatch.setitem(sys.modules, "pipelines.outcome", outcome)
+    monkeypatch.setattr("pipelines.report.report_production", lambda model: Path(f"/reports/{model}.html"))
 
     assert run.main(["--report", "--config", "chest_ct"]) == 0
     assert capsys.readouterr().out == "/reports/diascope-chest-ct.html\n"
@@ -272,3 +268,31 @@ def test_an_interrupt_is_one_sentence(pipeline, capsys, kind):
 
     assert run.main(["--training"]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("Interrupted: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "goes_on"),
+    [(["--training"], "finished steps are kept"), (["--deployment", "--target", "bento"], "starts anew")],
+)
+def test_what_an_interrupt_leaves_is_told(pipeline, capsys, monkeypatch, options, goes_on):
+    def interrupted(model: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.production.find_release", interrupted)
+    pipeline.error = KeyboardInterrupt()
+
+    assert run.main(options) == 130
+    assert goes_on in capsys.readouterr().err.splitlines()[-1]
+
+
+# Where a deployment ends
+
+
+@pytest.mark.parametrize(
+    ("engine", "target", "container"),
+    [("27.1", None, True), (None, None, False), ("27.1", "bento", False), ("27.1", "container", True)],
+)
+def test_a_container_is_made_where_an_engine_answers_unless_told_otherwise(monkeypatch, engine, target, container):
+    monkeypatch.setattr("diascope.docker.find_engine", lambda: engine)
+
+    assert run._makes_container(target) is container

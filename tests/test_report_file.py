@@ -1,4 +1,4 @@
-"""What did a run leave behind?"""
+"""Where does the report of a model version go?"""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 import diascope.reports
 from diascope.errors import InputError
-from pipelines import outcome
+from pipelines import report, training_run
 
 VERSION: Any = SimpleNamespace(model=SimpleNamespace(name="model"), number=3, created=datetime(2025, 3, 4, tzinfo=UTC))
 RECORD: Any = SimpleNamespace(evaluation=None, predictions=lambda: None)
@@ -18,12 +18,12 @@ RECORD: Any = SimpleNamespace(evaluation=None, predictions=lambda: None)
 @pytest.fixture(autouse=True)
 def _page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(outcome, "shown_images", lambda *_: {})
+    monkeypatch.setattr(report, "shown_images", lambda *_: {})
     monkeypatch.setattr(diascope.reports, "report_page", lambda *_: "<p>page</p>")
 
 
 def written() -> str | None:
-    return outcome._written(VERSION, RECORD, None, None)  # type: ignore[arg-type]
+    return training_run._reported(VERSION, RECORD, None, None)  # type: ignore[arg-type]
 
 
 def test_the_report_is_written_below_the_working_directory(tmp_path: Path) -> None:
@@ -49,5 +49,5 @@ def test_no_half_report_takes_the_place_of_a_whole_one(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(InputError, match="cannot be written: No space left on device"):
-        outcome._write(VERSION, RECORD, None, None)  # type: ignore[arg-type]
+        report.write_report(VERSION, RECORD, None, None)  # type: ignore[arg-type]
     assert (tmp_path / "reports" / "model-3.html").read_text() == "<p>page</p>"

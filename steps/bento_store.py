@@ -46,26 +46,14 @@ def store_model(release: Release, classifier: Classifier, card: Card) -> str:
 def build(release: Release) -> Bento:
     """Build the bento as bentofile.yaml says, in place of one of the same tag.
 
-    BentoML reads files below its working folder alone, hence another process.
-
     Raises
     ------
     BentoError: it does not build, or took another model.
     """
     import bentoml
-    from bentoml._internal.configuration.containers import BentoMLContainer
 
     _forget(release.tag, bentoml.bentos)
-    name, _, version = release.tag.partition(":")
-    command = [sys.executable, "-m", "bentoml", "build", ".", "--name", name, "--version", version, "--output", "tag"]
-    told = {"DIASCOPE_MODEL": release.stored_as, "BENTOML_HOME": BentoMLContainer.bentoml_home.get()}
-    done = subprocess.run(
-        command, cwd=PROJECT, env=os.environ | told, capture_output=True, text=True, errors="replace", check=False
-    )
-    log.info("%s\n%s", done.stdout, done.stderr)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise BentoError(f"`bentoml build` failed: {lines[-1] if lines else 'it did not say why'}")
+    _run_build(release)
     bento = bentoml.bentos.get(release.tag)
     models = [str(model.tag) for model in bento.info.all_models]
     if models != [release.stored_as]:
@@ -90,6 +78,20 @@ def context(bento: Bento) -> Iterator[Path]:
 
     with TemporaryDirectory() as scratch:
         yield Path(bentoml.bentos.export_bento(bento.tag, f"{scratch}/bento", output_format="folder"))
+
+
+def _run_build(release: Release) -> None:
+    """Run `bentoml build` in a process of its own: BentoML reads files below its working folder alone."""
+    name, _, version = release.tag.partition(":")
+    command = [sys.executable, "-m", "bentoml", "build", ".", "--name", name, "--version", version]
+    environment = os.environ | {"DIASCOPE_MODEL": release.stored_as}
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
+    log.info("%s\n%s", done.stdout, done.stderr)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise BentoError(f"`bentoml build` failed: {lines[-1] if lines else 'it did not say why'}")
 
 
 def _forget(tag: str, store: ModuleType) -> None:

@@ -6,8 +6,8 @@ from zenml.metadata.metadata_types import MetadataType
 from diascope.schema import Frozen
 
 
-def note(name: str, value: Frozen) -> None:
+def log_result(name: str, result: Frozen) -> None:
     """Keep a result as metadata of the running step and of the model version."""
-    facts: dict[str, MetadataType] = {name: value.model_dump(mode="json")}
-    log_metadata(facts)
-    log_metadata(metadata=facts, infer_model=True)
+    metadata: dict[str, MetadataType] = {name: result.model_dump(mode="json")}
+    log_metadata(metadata)
+    log_metadata(metadata=metadata, infer_model=True)
