@@ -19,6 +19,7 @@ from serving.capacity import Capacity
 from serving.counts import Counts
 from serving.forms import Form, Part
 from serving.hosting import Hosted, before_stopping, in_one_sentence
+from serving.memory import room
 from serving.packaged import Packaged, Stored
 from serving.pages import pages
 from serving.predictor import Predictor, since
@@ -53,9 +54,11 @@ class Diascope:
         engine = Elastic(classifier.root / "model.xml", precision=classifier.info.precision, cores=cores)
         counts = Counts(classifier.info.class_names, name.name, name.version)
         self.recorder = Recorder(SETTINGS.monitoring, name.name, name.version)
-        self.uploads = Uploads(SETTINGS.max_upload)
+        memory = room(SETTINGS.workers)
+        self.uploads = Uploads(SETTINGS.max_upload, most=memory.uploads)
         self.capacity = Capacity(cores, max(1, SETTINGS.capacity // SETTINGS.workers))
-        self.predictor = Predictor(classifier, engine, self.capacity, SETTINGS.max_pixels, counts, self.recorder)
+        pixels = int(min(SETTINGS.max_pixels, memory.pixels))
+        self.predictor = Predictor(classifier, engine, self.capacity, pixels, counts, self.recorder)
         before_stopping(self.uploads.hurry)
         self.named = name.model_dump()
         self.pages = pages(packaged)

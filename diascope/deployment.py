@@ -1,5 +1,6 @@
 """What is packaged, and what came of it, for people and for programs?"""
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SERVED = ("model.xml", "model.bin", "metadata.json")  # of a classifier; the rest is for further training
+EQUAL = 1e-9  # differences of probabilities below it are not worth a figure
 STORED_AS = "diascope"  # in BentoML's model store, where the service looks for it
 
 
@@ -117,9 +119,17 @@ def print_table(deployment: Deployment, console: "Console") -> None:
     """The deployment as a table and the commands that start it."""
     commands = f"\nServe it        bentoml serve {deployment.bento.tag}"
     if deployment.image:
-        commands += f"\nIn a container  docker run --read-only -p 3000:3000 {deployment.image.tag}"
+        commands += f"\nIn a container  {docker_command(deployment.image.tag)}"
+    commands += "\nThen look at    http://127.0.0.1:3000, the model card at /card"
     console.print(_table(deployment))
     console.print(commands, highlight=False, markup=False, soft_wrap=True)
+
+
+def docker_command(image: str) -> str:
+    """The command that starts the container, as narrowly as it was tried."""
+    on_host = os.environ.get("DIASCOPE_DOCKER_NETWORK", "").strip() == "host"
+    reached = "--network=host" if on_host else "-p 127.0.0.1:3000:3000"
+    return f"docker run --rm --read-only --cap-drop=ALL {reached} {image}"
 
 
 def _table(deployment: Deployment) -> "Table":
@@ -146,4 +156,6 @@ def _table(deployment: Deployment) -> "Table":
 
 def _same(parity: Parity) -> str:
     n = f"{parity.n} test images" if parity.n != 1 else "1 test image"
-    return f"{n} answered as measured (largest difference of a probability {parity.largest_difference:.1g})"
+    if parity.largest_difference < EQUAL:
+        return f"{n} answered exactly as in the evaluation"
+    return f"{n} answered as in the evaluation (probabilities within {parity.largest_difference:.1g})"

@@ -151,7 +151,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_by_value(_stretch, np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         black = Image.new("RGB", rgba.size)
         black.paste(rgba, mask=rgba.getchannel("A"))
         return black

@@ -10,6 +10,7 @@ from serving.refusals import Refusal
 LONGEST_HEADER = 4096  # bytes of one part's header lines together
 OTHER_FIELDS = 16  # parts that may stand beside the files
 LONGEST_BOUNDARY = 200  # RFC 2046 allows 70
+MOST_MISTAKEN = 1000  # lines of a file that begin like the boundary
 LONGEST_NAME = 80  # characters of a file name that are shown
 
 _PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"]*))', re.ASCII)
@@ -106,8 +107,12 @@ def _split(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _next(body: bytes, inner: bytes, start: int) -> int:
     """The next delimiter that is one: an image may hold the same bytes followed by others."""
     place = body.find(inner, start)
-    while place >= 0 and not _AFTER_DELIMITER.match(body, place + len(inner)):
+    for _ in range(MOST_MISTAKEN):
+        if place < 0 or _AFTER_DELIMITER.match(body, place + len(inner)):
+            break
         place = body.find(inner, place + 1)
+    else:
+        raise _broken("its boundary is everywhere in a file")
     if place < 0:
         raise _broken("it ends in the middle, or its boundary is another than its Content-Type says")
     return place

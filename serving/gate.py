@@ -42,6 +42,8 @@ class Gate:
                 message["headers"] = [*headers, *HEADERS, *extra]
             await send(message)
 
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves the content out
         if scope["path"] in self.paths:
             return await self.app(scope, receive, with_headers)
         counts.problem("address")

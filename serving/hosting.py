@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
+from uvicorn.config import HTTP_PROTOCOLS
 
 from diascope.errors import InputError
 from serving.gate import Gate
@@ -38,6 +39,7 @@ class Hosted(Service):
         hosted.user_middleware = [each for each in hosted.user_middleware if each.cls not in unneeded]
         hosted.add_exception_handler(HTTPException, _told)
         hosted.add_exception_handler(Exception, _untold)
+        HTTP_PROTOCOLS["auto"] = "serving.connections:Connection"  # what uvicorn takes; BentoML does not ask
         hosted.add_middleware(Gate, paths=list(_paths(hosted.routes)))
         return hosted
 

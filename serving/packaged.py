@@ -10,7 +10,9 @@ from bentoml import Model
 from bentoml.exceptions import NotFound
 from bentoml.models import BentoModel
 
+from diascope.checksums import verify_checksums
 from diascope.classifier import Classifier
+from diascope.errors import InputError
 from diascope.schema import Frozen
 
 
@@ -29,12 +31,13 @@ class Packaged:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The classifier; raises InputError where a file was changed."""
+        """The classifier; raises InputError where a file of the model is missing or was changed."""
+        verify_checksums(self.root)
         return Classifier.load(self.root)
 
     def verify(self) -> None:
-        """Raise InputError where a file is missing or was changed."""
-        Classifier.load(self.root)
+        """Raise InputError where a file is missing, was changed or cannot be read."""
+        _ = self.classifier, self.name
 
     @property
     def card(self) -> Path:
@@ -48,11 +51,14 @@ class Packaged:
 
     @cached_property
     def name(self) -> Name:
-        """Name and version as the card gives them; without a card the classifier's own name."""
+        """Name and version as the card gives them; without a card the classifier's own name; raises InputError."""
         if not self.card.is_file():
             return Name(name=self.classifier.info.name, version="not stated")
-        given = json.loads(self.card.read_bytes())["model"]
-        return Name(name=given["name"], version=str(given["version"]))
+        try:
+            given = json.loads(self.card.read_bytes())["model"]
+            return Name(name=str(given["name"]), version=str(given["version"]))
+        except (ValueError, LookupError, TypeError) as error:
+            raise InputError(f"{self.card} is not a model card; store the model anew.") from error
 
 
 class Stored(BentoModel):

@@ -15,6 +15,7 @@ from diascope.explanation import Part as Drawing
 from diascope.explanation import explain, picture
 from diascope.images import ImageError, TooManyPixels
 from serving import counts
+from serving.bombs import check_cost
 from serving.capacity import Capacity
 from serving.counts import Counts
 from serving.forms import Part
@@ -93,6 +94,7 @@ class Predictor:
     def _decoded(self, part: Part) -> Image.Image:
         if not part.data:
             raise Refusal(400, "empty", f"{part.file} is empty.")
+        check_cost(part.data, part.file, self.max_pixels)
         try:
             try:
                 return images.decode(part.data, name=part.file, max_pixels=min(LARGE, self.max_pixels))

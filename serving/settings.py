@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 MEGABYTE = 1_000_000
 CORES_PER_WORKER = 4  # one Python process feeds about five cores with small networks
+MOST_WORKERS = 64  # where there are fewer cores: a slip of the finger would take all memory
 PER_CORE = 32  # images that run or wait: with a network of 15 ms the last one waits half a second
 
 
@@ -56,6 +57,6 @@ class Settings:
             max_pixels=number("DIASCOPE_MAX_PIXELS", 36_000_000, int),
             max_files=number("DIASCOPE_MAX_FILES", 100, int),
             capacity=number("DIASCOPE_CAPACITY", PER_CORE * cores, int),
-            workers=number("DIASCOPE_WORKERS", math.ceil(cores / CORES_PER_WORKER), int, 1024),
+            workers=number("DIASCOPE_WORKERS", math.ceil(cores / CORES_PER_WORKER), int, max(MOST_WORKERS, cores)),
             monitoring=Path(folder) if folder else None,
         )

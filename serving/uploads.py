@@ -1,6 +1,7 @@
 """How is an upload read? In memory, within limits that hold while it arrives, and never to a file."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -22,8 +23,9 @@ class Disconnected(Exception):
 class Uploads:
     """All uploads that a worker holds: their number is free, their bytes are limited."""
 
-    def __init__(self, limit: int, pause: float = PAUSE, whole: float = WHOLE) -> None:
+    def __init__(self, limit: int, pause: float = PAUSE, whole: float = WHOLE, most: float = math.inf) -> None:
         self.limit = limit
+        self.most = max(limit, min(AT_ONCE * limit, most))  # bytes of all
         self.pause = pause
         self.whole = whole
         self.held = 0
@@ -86,6 +88,8 @@ class Upload:
 
     async def _read(self) -> bytes:
         uploads = self._uploads
+        if self._request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refusal(415, "type", "Send the request as it is, without a Content-Encoding.")
         declared = self._request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > uploads.limit:
             raise self._too_large()
@@ -107,7 +111,7 @@ class Upload:
         self._uploads.held += count
         if self._size > self._uploads.limit:
             raise self._too_large()
-        if self._uploads.held > AT_ONCE * self._uploads.limit:
+        if self._uploads.held > self._uploads.most:
             raise Refusal(503, "capacity", "Too many uploads at once; try again in a second.", {"Retry-After": "1"})
 
     def _release(self) -> None:

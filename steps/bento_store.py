@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 
 from diascope.card import Card, markdown
+from diascope.checksums import write_checksums
 from diascope.classifier import Classifier
 from diascope.deployment import SERVED, Bento, Release
 from diascope.reports.card import card_page
@@ -40,6 +41,7 @@ def store_model(release: Release, classifier: Classifier, card: Card) -> str:
         (folder / "card.json").write_text(card.model_dump_json(indent=1), encoding="utf-8")
         (folder / "card.md").write_text(markdown(card), encoding="utf-8")
         (folder / "card.html").write_text(card_page(card), encoding="utf-8")
+        write_checksums(folder)
     return release.stored_as
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from diascope.checksums import write_checksums
+
 ROOT = Path(__file__).resolve().parent.parent
 NAME = {"name": "tiny", "version": "7"}
 CARD = {"model": {**NAME, "created": "2026-01-01", "stage": "production"}, "class_names": ["across", "along"]}
@@ -30,6 +32,7 @@ def store(home: Path, classifier: Path) -> Path:
     shutil.copytree(classifier, packed, ignore=shutil.ignore_patterns("*.keras"))
     (packed / "card.json").write_text(json.dumps(CARD))
     (packed / "card.html").write_text("<!doctype html><title>Card</title><style>p {color: red}</style><p>Card</p>")
+    write_checksums(packed)
     subprocess.run([sys.executable, "-c", code, str(packed)], env=environment(home), check=True, timeout=PATIENCE)
     return home / "models" / "diascope" / "tiny-7"
 

@@ -21,8 +21,10 @@ import tiny
 import yaml
 from PIL import Image
 
+from diascope.errors import InputError
 from diascope.explanation import CAUTION
 from serving import records
+from serving.packaged import Packaged
 
 LIMIT = 36_000_000
 Files = list[tuple[str, tuple[str, bytes]]]
@@ -545,7 +547,7 @@ def test_it_does_not_start_without_a_model(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("name", ["model.bin", "model.xml"])
+@pytest.mark.parametrize("name", ["model.bin", "model.xml", "metadata.json", "card.html"])
 def test_it_does_not_start_with_a_changed_file(tmp_path: Path, name: str) -> None:
     folder = served.store(tmp_path, tiny.classifier(1.0).root)
     content = bytearray((folder / name).read_bytes())
@@ -554,6 +556,16 @@ def test_it_does_not_start_with_a_changed_file(tmp_path: Path, name: str) -> Non
     said = refuses(tmp_path)
     assert f"{folder / name} is missing or was changed" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b'{"model": 1}', b"\xff\xfe"])
+def test_it_does_not_start_with_a_card_that_is_none(tmp_path: Path, content: bytes) -> None:
+    classifier = tiny.classifier(1.0).root
+    for name in ("model.xml", "model.bin", "metadata.json"):
+        (tmp_path / name).write_bytes((classifier / name).read_bytes())
+    (tmp_path / "card.json").write_bytes(content)
+    with pytest.raises(InputError, match=f"{tmp_path / 'card.json'} is not a model card"):
+        Packaged(tmp_path).verify()
 
 
 def test_it_does_not_start_with_a_limit_that_is_none(tmp_path: Path) -> None:

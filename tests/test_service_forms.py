@@ -1,6 +1,7 @@
 """Are forms taken apart as the standards say, whatever is in the files?"""
 
 import contextlib
+import time
 import uuid
 
 import httpx
@@ -142,3 +143,11 @@ def test_the_number_of_parts_is_limited_before_they_are_kept() -> None:
 def test_texts() -> None:
     sent = Form("multipart/form-data; boundary=x", form(part(b"a", b" 1 "), part(b"a", " ä ".encode())))
     assert (sent.text("a"), sent.text("b")) == ("ä", None)
+
+
+def test_a_file_full_of_boundaries_does_not_hold_up_the_others() -> None:
+    body = form(part(b"a", b"\r\n--xy" * 3_000_000))
+    start = time.process_time()
+    with pytest.raises(Refusal, match="boundary"):
+        Form("multipart/form-data; boundary=x", body)
+    assert time.process_time() - start < 0.1

@@ -1,17 +1,20 @@
 """Do the limits on uploads, waiting and time hold?"""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from starlette.requests import Request
 
 from diascope import engine
 from diascope.errors import InputError
+from serving import memory
 from serving.capacity import Capacity
 from serving.refusals import Refusal
 from serving.settings import Settings
@@ -215,6 +218,38 @@ def test_many_files_leave_room_for_others_and_keep_their_order() -> None:
     assert finished.index("single") <= 6
 
 
+# Memory
+
+
+def test_memory_is_limited_as_the_container_says(tmp_path: Path) -> None:
+    assert memory.limit(tmp_path) == math.inf
+    old = tmp_path / "memory"
+    old.mkdir()
+    (old / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert memory.limit(tmp_path) == math.inf
+    (old / "memory.limit_in_bytes").write_text("536870912\n")
+    assert memory.limit(tmp_path) == 2**29
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.limit(tmp_path) == 2**29
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert memory.limit(tmp_path) == 1_000_000
+
+
+def test_images_and_uploads_fit_into_what_the_model_leaves(tmp_path: Path) -> None:
+    assert memory.room(1, tmp_path) == memory.Room(math.inf, math.inf)
+    taken = psutil.Process().memory_info().rss
+    (tmp_path / "memory.max").write_text(str(2 * (taken + 400_000_000)))
+    found = memory.room(2, tmp_path)
+    assert found.pixels * 15 + found.uploads * 2 == pytest.approx(400_000_000, rel=0.2)
+    assert found.pixels > 12_000_000
+    (tmp_path / "memory.max").write_text("1000")
+    assert memory.room(1, tmp_path) == memory.Room(1, 1)
+
+
+def test_a_small_container_holds_fewer_uploads_but_always_one() -> None:
+    assert [Uploads(100, most=most).most for most in (math.inf, 250, 1)] == [100 * AT_ONCE, 250, 100]
+
+
 # Settings
 
 
@@ -236,3 +271,5 @@ def test_settings_that_make_no_sense(name: str, value: str) -> None:
         Settings.read({name: value})
     with pytest.raises(InputError):
         Settings.read({"DIASCOPE_MAX_UPLOAD_MB": "nan"})
+    with pytest.raises(InputError, match="at most"):
+        Settings.read({"DIASCOPE_WORKERS": "1000"})

@@ -52,10 +52,20 @@ def _data(card: "Card") -> list[str]:
 
 
 def _answers(card: "Card") -> list[str]:
-    shares = [f"{count(sum(row))} of “{name}”" for name, row in zip(card.class_names, card.test.confusion, strict=True)]
     return [
-        f"Probabilities suit the shares of classes in this data ({listed(shares)} among "
-        f"{counted(card.test.n, 'test image')}); where a class is rarer or more frequent, they are off.",
+        _shares(card),
         card.calibration.finding,
         f"Maps of attention: {card.explanation.caution}" if card.explanation.available else "",
     ]
+
+
+def _shares(card: "Card") -> str:
+    if card.network.settings.get("class_weights", "none") != "none":
+        return "Classes were weighted as if equally frequent: where they are not, probabilities are off."
+    fitted = [counts for split, counts in card.data.counts.items() if split != "test"]
+    shares = {name: sum(counts[name] for counts in fitted) for name in card.class_names}
+    said = listed([f"{count(n)} of “{name}”" for name, n in shares.items()])
+    return (
+        f"Probabilities suit the shares of classes in training data ({said} among "
+        f"{counted(sum(shares.values()), 'image')}); where a class is rarer or more frequent, they are off."
+    )

@@ -23,7 +23,7 @@ from diascope.card.schema import (
 from diascope.explanation import CAUTION
 from diascope.images import FORMATS, MAX_PIXELS
 from diascope.reports.evaluation import about
-from diascope.reports.figures import figure, interval_sentence
+from diascope.reports.figures import counted, figure, interval_sentence
 from diascope.statement import Statement
 
 if TYPE_CHECKING:
@@ -221,11 +221,22 @@ def _finding(test: "Metrics") -> str:
     sure = sum(n * confidence for n, confidence, _ in filled) / test.n
     right = sum(n * (accuracy or 0) for n, _, accuracy in filled) / test.n
     side = "more" if right > sure else "less"
-    means = f"Mean probability of the answer {figure(sure)}, share that is right {figure(right)}: right {side} often"
+    verdict = f"right {side} often than it says"
+    if _may_be_chance(test, sure - right):
+        verdict = f"no difference beyond what chance does to {counted(test.n, 'image')}"
+    means = f"ean probability of the answer {figure(sure)}, share that is right {figure(right)}: {verdict}."
     before, after = test.ece_uncalibrated.value, test.ece.value
     if before is not None and after is not None and after > before:
-        return f"On the test split the scaling made calibration worse. {means} than it says."
-    return f"On the test split: {means[0].lower()}{means[1:]} than it says."
+        return f"On the test split the scaling made calibration worse. M{means}"
+    return f"On the test split: m{means}"
+
+
+def _may_be_chance(test: "Metrics", gap: float) -> bool:
+    """Whether the interval of the accuracy is wide enough for what probabilities claim above what is right."""
+    value, low, high = test.accuracy.value, test.accuracy.low, test.accuracy.high
+    if value is None or low is None or high is None:
+        return False
+    return low <= value + gap <= high
 
 
 def _contender(result: "CandidateResult", evaluation: "Evaluation") -> Contender:

@@ -199,10 +199,12 @@ def _decision(card: "Card") -> list[Block]:
     foreign = "never: nothing is stored to tell by"
     if known:
         foreign = (
-            f"{known.method}: a distance above {figure(known.threshold)}, which {known.percentile:g} % of "
-            f"{counted(known.n, 'held-out training image')} do not exceed"
+            f"further from the training images than {known.percentile:g} % of "
+            f"{counted(known.n, 'held-out training image')} are; answers give the distance as a multiple of that limit"
         )
     rows.append(("“out of distribution”", foreign))
+    if known:
+        rows.append(("Distance", f"{known.method}; limit {figure(known.threshold)}"))
     return [Facts(rows), *(_decided(rule.test) if rule.test else [])]
 
 
@@ -219,10 +221,16 @@ def _decided(decisions: Decisions) -> list[Block]:
     among = [
         ("Accuracy of those decided “ok”", estimate(decisions.accuracy)),
         ("AUROC of the same", estimate(decisions.auroc)),
-        ("Accuracy of those decided “uncertain”", f"{estimate(decisions.accuracy_of_uncertain)}, had they counted"),
+        *_had_it_answered(decisions),
     ]
     caption = f"Decisions on {counted(decisions.n, 'test image')}."
     return [Table(["decision", "images", "share"], rows, caption), Facts(among)]
+
+
+def _had_it_answered(decisions: Decisions) -> list[tuple[str, str]]:
+    if not decisions.n_uncertain:
+        return []
+    return [("Accuracy of those decided “uncertain”", f"{estimate(decisions.accuracy_of_uncertain)}, had they counted")]
 
 
 def _data(card: "Card") -> list[Block]:
@@ -304,7 +312,7 @@ def _input(card: "Card") -> list[tuple[str, str]]:
     taken = card.input
     return [
         ("Formats", ", ".join(taken.formats)),
-        ("Largest image", f"{count(taken.max_pixels)} pixels"),
+        ("Largest image", f"{count(taken.max_pixels)} pixels; a service may take fewer"),
         ("Decoding", taken.decoding),
         ("Resizing", taken.resize),
         ("The network sees", f"{taken.size} by {taken.size} pixels, {taken.channels}, {taken.dtype}"),
