@@ -1,6 +1,7 @@
 """The HTTP service around a classifier: `bentoml serve` in this folder starts it."""
 
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from serving.capacity import Capacity
 from serving.counts import Counts
 from serving.forms import Form, Part
 from serving.hosting import Hosted, before_stopping, in_one_sentence
-from serving.memory import room
+from serving.memory import return_large_blocks, room
 from serving.packaged import Packaged, Stored
 from serving.pages import pages
 from serving.predictor import Predictor, since
@@ -34,6 +35,7 @@ MODEL = Stored(os.environ.get("DIASCOPE_MODEL", "diascope:latest"))
 with in_one_sentence():
     SETTINGS = Settings.read()
 
+log = logging.getLogger("bentoml.diascope")
 app = FastAPI(title="Diascope", docs_url=None, redoc_url=None, openapi_url=None)
 app.router.route_class = Route
 
@@ -54,6 +56,7 @@ class Diascope:
         engine = Elastic(classifier.root / "model.xml", precision=classifier.info.precision, cores=cores)
         counts = Counts(classifier.info.class_names, name.name, name.version)
         self.recorder = Recorder(SETTINGS.monitoring, name.name, name.version)
+        return_large_blocks()
         memory = room(SETTINGS.workers)
         self.uploads = Uploads(SETTINGS.max_upload, most=memory.uploads)
         self.capacity = Capacity(cores, max(1, SETTINGS.capacity // SETTINGS.workers))
@@ -63,6 +66,7 @@ class Diascope:
         self.named = name.model_dump()
         self.pages = pages(packaged)
         self.specification = specification(app, name.version)
+        log.info("Serving %s version %s.", name.name, name.version)
 
     @app.post("/predict", **described.PREDICT)
     async def predict(self, request: Request) -> Response:
@@ -108,6 +112,10 @@ class Diascope:
     @app.get("/docs.json", include_in_schema=False)
     async def description(self, request: Request) -> Response:
         return Response(self.specification, media_type="application/json")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon(self, request: Request) -> Response:
+        return Response(status_code=204)  # browsers ask for one on every page
 
     @app.get("/model", **described.MODEL)
     @app.get("/card", **described.CARD)

@@ -6,6 +6,7 @@ from diascope.answers import Abstention, deciding_score
 from diascope.metrics import OperatingPoint
 
 SURE = 0.9  # so probable a class is not undecided, however few images are less so
+ROUNDING = 1e-9  # of a logit that becomes a probability and is compared with that of the same image
 
 
 def choose_abstention(
@@ -33,7 +34,8 @@ def choose_abstention(
         low, high = 0.0, min(float(np.sort(scores)[n_left_out]), SURE)
     else:
         centre = _logit(point.threshold)
-        width = min(np.sort(np.abs(_logit(scores) - centre))[n_left_out], _logit(SURE))
+        width = min(np.sort(np.abs(_logit(scores) - centre))[n_left_out], _logit(SURE)) - ROUNDING
+        width = max(width, 0.0)
         low, high = _sigmoid(centre - width), _sigmoid(centre + width)
     left_out = Abstention(low=low, high=high, share=0).leaves_out(scores)
     return Abstention(low=low, high=high, share=float(left_out.mean()))

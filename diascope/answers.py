@@ -81,8 +81,8 @@ def reason(
     """Return one sentence that says why the decision is what it is, with its figures."""
     if decision == "out_of_distribution" and familiarity and distance is not None:
         return (
-            f"The image is unlike those the model was trained on: its distance to them is {_times(distance)} the limit "
-            f"that {familiarity.percentile:g} % of {familiarity.n:,} held-out training images keep."
+            f"The image is unlike those the model was trained on: its distance to them is {_times(distance)} the limit, "
+            f"which is the {familiarity.percentile:g}th percentile of {familiarity.n:,} held-out training images."
         )
     if point is None:
         told = f"The most probable class, “{label}”, has a probability of {_shown(score)}"
@@ -111,4 +111,6 @@ def _shown(probability: float) -> str:
     digits = 2
     while digits < 6 and round(probability, digits) in (0, 1):
         digits += 1
+    if 0 < probability < 1 and round(probability, digits) in (0, 1):
+        return "below 0.000001" if probability < 0.5 else "above 0.999999"
     return f"{probability:.{digits}f}"

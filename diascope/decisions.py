@@ -84,4 +84,4 @@ def _share(marked: np.ndarray, units: Units, confidence: float, resamples: int, 
     low, high = intervals.hull(
         intervals.percentile(replicates, confidence), intervals.wilson(value, independent, confidence)
     )
-    return Estimate(value=value, low=low, high=high)
+    return Estimate(value=value, low=max(low, 0.0), high=min(high, 1.0))  # a sum of weights may round to more

@@ -13,7 +13,7 @@ from diascope.splits import folds
 if TYPE_CHECKING:
     import keras
 
-PERCENTILE = 99.0  # of held-out training images are within the threshold
+PERCENTILE = 99.0  # of the distances of held-out training images is the threshold
 DIRECTIONS = 64  # along which the training images vary most; 16 to 128 do about equally well
 NOISE = 0.003  # variance along any other direction, of a total of 1; 0.001 to 0.01 do about equally well
 MOST_IMAGES = 2_000  # that the statistics are made of: enough for a percentile, and memory stays bounded
@@ -101,7 +101,10 @@ def distances(fitted: np.ndarray, held_out: np.ndarray, bounds: Bounds) -> np.nd
 
 
 def familiarity(held_out: np.ndarray) -> Familiarity:
-    """Return the description, with the threshold that `PERCENTILE` % of held-out distances (n,) keep."""
+    """Return the description, with the percentile of held-out distances (n,), interpolated, as threshold.
+
+    Of 100 images and fewer it is below the largest distance alone, so that one of 12 held-out images is beyond it.
+    """
     threshold = max(float(np.percentile(held_out, PERCENTILE)), CONSTANT)
     return Familiarity(method=METHOD, threshold=threshold, percentile=PERCENTILE, n=len(held_out))
 

@@ -21,13 +21,17 @@ from starlette.routing import BaseRoute, Mount
 from uvicorn.config import HTTP_PROTOCOLS
 
 from diascope.errors import InputError
+from serving.connections import Connection
 from serving.gate import Gate
 from serving.refusals import problem
 
 
-@attrs.define
+@attrs.define(repr=False)
 class Hosted(Service):
     """A BentoML service with errors in one shape and nothing on a request's way that it does not need."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"  # BentoML logs it whole
 
     def to_asgi(self, is_main: bool = True) -> Starlette:
         """Return BentoML's application, changed."""
@@ -39,7 +43,7 @@ class Hosted(Service):
         hosted.user_middleware = [each for each in hosted.user_middleware if each.cls not in unneeded]
         hosted.add_exception_handler(HTTPException, _told)
         hosted.add_exception_handler(Exception, _untold)
-        HTTP_PROTOCOLS["auto"] = "serving.connections:Connection"  # what uvicorn takes; BentoML does not ask
+        HTTP_PROTOCOLS["auto"] = Connection  # type: ignore[assignment]  # uvicorn takes it; BentoML does not ask
         hosted.add_middleware(Gate, paths=list(_paths(hosted.routes)))
         return hosted
 

@@ -1,5 +1,6 @@
 """How much memory is left for images and uploads? A container that takes more is ended, with all that it holds."""
 
+import ctypes
 import logging
 import math
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 PER_PIXEL = 16  # bytes while an RGBA image is decoded, and drawn upon while another is
 FOR_IMAGES = 0.6  # of what is left; the rest is for uploads, which lie in memory twice while a form is taken apart
 
+M_MMAP_THRESHOLD = -3
+LARGE_BLOCK = 4_000_000  # bytes; pixels of ordinary images stay in the heap, which is faster
+
 log = logging.getLogger("bentoml.diascope")
 
 
@@ -20,6 +24,17 @@ class Room:
 
     pixels: float  # of one image
     uploads: float  # bytes of all uploads that a worker holds
+
+
+def return_large_blocks() -> None:
+    """Let large blocks go back to the system as soon as they are free.
+
+    The GNU C library raises the size from which it does so with every block that is freed (mallopt(3)), and would come to
+    keep hundreds of megabytes after a few large images. Other libraries have no such threshold.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def room(workers: int, root: Path = CGROUPS) -> Room:

@@ -70,9 +70,9 @@ class Predictor:
         """Draw where the network looked, as PNG; raises Refusal."""
         names = self.classifier.info.class_names
         if class_name is not None and class_name not in names:
-            raise Refusal(400, "field", f"There is no class {class_name[:80]!r}: class_name is one of {names}.")
+            raise Refusal(400, "field", f"There is no class {class_name[:80]!r}: class_name is one of {', '.join(names)}.")
         if drawing not in get_args(Drawing):
-            raise Refusal(400, "field", f"There is no part {drawing[:80]!r}: part is one of {get_args(Drawing)}.")
+            raise Refusal(400, "field", f"There is no part {drawing[:80]!r}: part is one of {', '.join(get_args(Drawing))}.")
         if drawing == "image":
             return picture(self._decoded(part))
         if self.classifier.info.activation_map is None:

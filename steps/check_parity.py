@@ -21,6 +21,6 @@ def check_parity(
     expected = measured(evaluation, classifier, IMAGES)
     encoded = dataset.read([each.sample_id for each in expected])
     answers = classifier.answers([encoded[each.sample_id] for each in expected])
-    parity = compare(expected, (Answered(each.label, each.probabilities) for each in answers))
+    parity = compare(expected, (Answered(each.label, each.probabilities, each.distance) for each in answers))
     log_result("parity", parity)
     return parity

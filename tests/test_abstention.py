@@ -82,3 +82,28 @@ def test_leaving_out_the_undecided_leaves_fewer_errors() -> None:
     right = probabilities.argmax(axis=1) == labels
     assert right[~undecided].mean() > right.mean() + 0.03
     assert right[undecided].mean() < 0.6
+
+
+def test_rounding_never_leaves_out_more_than_the_share() -> None:
+    """A limit that is one image's own probability must not come back from logits a little beyond it."""
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        n, threshold = int(rng.integers(10, 90)), float(rng.uniform(0.05, 0.95))
+        yes = 1 / (1 + np.exp(-rng.normal(0, 2, n)))
+        point = POINT.model_copy(update={"threshold": threshold})
+        band = choose_abstention(np.stack([1 - yes, yes], axis=1), TWO, point, 0.2)
+        assert band is not None
+        assert band.leaves_out(yes).sum() <= int(0.2 * n)
+        assert band.leaves_out(yes).sum() == round(n * band.share)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-9, 1.0])
+def test_a_threshold_at_the_end_leaves_a_narrow_band_there(threshold: float) -> None:
+    point = POINT.model_copy(update={"threshold": threshold})
+    yes = np.linspace(0, 1, 101)
+    band = choose_abstention(np.stack([1 - yes, yes], axis=1), TWO, point, 0.3)
+    assert band is not None
+    assert 0 <= band.low <= band.high <= 1
+    assert band.share == 0
+    assert abs(band.low - threshold) < 1e-6
+    assert abs(band.high - threshold) < 1e-6

@@ -88,8 +88,8 @@ def test_a_foreign_image_is_foreign_before_it_is_uncertain(distance: float, deci
         (told(0.9996), "The most probable class, “along”, has a probability of 0.9996."),
         (
             told(0.9, 2.345, familiarity=KNOWN),
-            "The image is unlike those the model was trained on: its distance to them is 2.35 times the limit that "
-            "99 % of 1,577 held-out training images keep.",
+            "The image is unlike those the model was trained on: its distance to them is 2.35 times the limit, "
+            "which is the 99th percentile of 1,577 held-out training images.",
         ),
     ],
 )

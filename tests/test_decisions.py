@@ -126,3 +126,34 @@ def test_two_classes_go_by_the_operating_point() -> None:
     undecided = (yes > 0.1) & (yes < 0.35)
     assert found.n_uncertain == undecided.sum()
     assert found.accuracy.value == pytest.approx(((yes >= point) == labels)[~undecided].mean())
+
+
+@pytest.mark.parametrize("n_near", [0, 1, 5, 20])
+def test_no_interval_of_a_share_leaves_0_to_1(n_near: int) -> None:
+    labels, probabilities, distances = np.arange(20) % 3, np.full((20, 3), 1 / 3), np.full(20, 2.0)
+    distances[:n_near] = 0.5
+    found = decided_on(labels, probabilities, distances)
+    assert found.n_ok == n_near
+    for share in (found.ok, found.uncertain, found.out_of_distribution):
+        assert 0 <= share.low <= share.value <= share.high <= 1
+
+
+@pytest.mark.parametrize(("n", "true", "by"), [(45, 0.05, 1), (150, 0.2, 1), (180, 0.1, 6)])
+def test_intervals_of_shares_cover_the_truth_by_image_and_by_group(n: int, true: float, by: int) -> None:
+    """200 studies; images of a group are foreign together half of the time."""
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        groups = np.arange(n) // by
+        together, alone = rng.random(n)[groups] < true, rng.random(n) < true
+        foreign = np.where(rng.random(n)[groups] < 0.5, together, alone)
+        labels, flat = groups % 3, np.full((n, 3), 1 / 3)
+        found = decided_on(labels, flat, np.where(foreign, 2.0, 0.5), groups if by > 1 else None)
+        covered += found.out_of_distribution.low <= true <= found.out_of_distribution.high
+    assert covered >= 180
+
+
+def decided_on(
+    labels: np.ndarray, probabilities: np.ndarray, distances: np.ndarray, groups: np.ndarray | None = None
+) -> Decisions:
+    given = {"operating_point": None, "familiarity": KNOWN, "abstention": None, "groups": groups, "resamples": 100}
+    return measure_decisions(labels, probabilities, distances, ["a", "b", "c"], **given)

@@ -165,3 +165,12 @@ def test_a_rare_class_is_held_out_in_parts_not_at_once() -> None:
 @pytest.mark.parametrize("labels", [np.zeros(30), np.arange(30) // 29], ids=["one class", "a class of one image"])
 def test_images_of_one_group_are_dealt_one_by_one(labels: np.ndarray) -> None:
     assert familiarise(features(30, 8), labels, np.zeros(30), [(0, 8)], seed=0)[1].n == 30
+
+
+@pytest.mark.parametrize(("n", "beyond"), [(12, 1), (100, 1), (102, 2), (183, 2), (577, 6), (2000, 20)])
+def test_as_many_held_out_images_are_beyond_the_limit_as_are_told(n: int, beyond: int) -> None:
+    held_out = np.random.default_rng(0).gamma(5, size=n)
+    known = familiarity.familiarity(held_out)
+    assert (held_out > known.threshold).sum() == beyond
+    lower, upper = np.sort(held_out)[n - beyond - 1 : n - beyond + 1]
+    assert lower <= known.threshold < upper
