@@ -144,6 +144,8 @@ def _docker(
 
 def _reason(output: str) -> str:
     """The line that says why: the first with an error in it, for those after it are about the consequences."""
+    if "network bridge not found" in output:
+        return f"the engine has no bridge network; set {NETWORK}=host."
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines[-1:] or ["it did not say why"])[0]

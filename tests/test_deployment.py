@@ -75,7 +75,7 @@ def test_the_model_is_stored_with_its_card_and_is_the_latest(deployed, store, ve
     folder = Path(model.path)
     assert {path.name for path in folder.iterdir()} == {
         *("model.xml", "model.bin", "metadata.json", "model.yaml"),
-        *("card.json", "card.md", "card.html"),
+        *("card.json", "card.md", "card.html", "SHA256SUMS"),
     }
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     assert (card["model"]["name"], card["model"]["version"]) == (MODEL, "1")

@@ -34,7 +34,9 @@ def config(name: str) -> CandidateConfig:
 
 @functools.cache
 def backbone(name: str) -> Backbone:
-    return write_backbone(FeatureSpec.of(config(name)), scratch(), seed=20)
+    """With averages alone: the distance looks at nothing else, and they are the same without the other poolings."""
+    spec = FeatureSpec.of(config(name)).model_copy(update={"pooling": ["avg"]})
+    return write_backbone(spec, scratch(), seed=20)
 
 
 @functools.cache
@@ -45,7 +47,7 @@ def dataset(name: str) -> Dataset:
 
 @functools.cache
 def model(data: str, name: str) -> Classifier:
-    """Trained as far as familiarity goes: the classes are of no use for it, so the head is random."""
+    """Trained as far as familiarity goes: the classes are of no use for it, so the head is random, and has no map."""
     known = backbone(name)
     features = extract_features(dataset(data), known, ("train", "validation"), scratch())
     alike = similarity_groups(features.appearance(), seed=20)
@@ -54,7 +56,7 @@ def model(data: str, name: str) -> Classifier:
     )
     info = classifier_info(known.info.size).model_copy(update={"familiarity": familiarity})
     return store_classifier(
-        known.network(), random_head(known.info.dimension, 2), known.info, info, scratch(), reference
+        known.network(), random_head(known.info.dimension, 2, hidden=1), known.info, info, scratch(), reference
     )
 
 
