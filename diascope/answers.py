@@ -80,9 +80,10 @@ def reason(
 ) -> str:
     """Return one sentence that says why the decision is what it is, with its figures."""
     if decision == "out_of_distribution" and familiarity and distance is not None:
+        limit = f"the {familiarity.percentile:g}th percentile of {familiarity.n:,} held-out training images"
         return (
-            f"The image is unlike those the model was trained on: its distance to them is {_times(distance)} the limit, "
-            f"which is the {familiarity.percentile:g}th percentile of {familiarity.n:,} held-out training images."
+            "The image is unlike those the model was trained on: its distance to them is "
+            f"{_times(distance)} the limit, which is {limit}."
         )
     if point is None:
         told = f"The most probable class, “{label}”, has a probability of {_shown(score)}"

@@ -29,8 +29,8 @@ class Room:
 def return_large_blocks() -> None:
     """Let large blocks go back to the system as soon as they are free.
 
-    The GNU C library raises the size from which it does so with every block that is freed (mallopt(3)), and would come to
-    keep hundreds of megabytes after a few large images. Other libraries have no such threshold.
+    The GNU C library raises the size from which it does so with every block that is freed (mallopt(3)), and would come
+    to keep hundreds of megabytes after a few large images. Other libraries have no such threshold.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

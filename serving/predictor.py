@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -70,9 +71,9 @@ class Predictor:
         """Draw where the network looked, as PNG; raises Refusal."""
         names = self.classifier.info.class_names
         if class_name is not None and class_name not in names:
-            raise Refusal(400, "field", f"There is no class {class_name[:80]!r}: class_name is one of {', '.join(names)}.")
+            raise _unknown("class", class_name, "class_name", names)
         if drawing not in get_args(Drawing):
-            raise Refusal(400, "field", f"There is no part {drawing[:80]!r}: part is one of {', '.join(get_args(Drawing))}.")
+            raise _unknown("part", drawing, "part", get_args(Drawing))
         if drawing == "image":
             return picture(self._decoded(part))
         if self.classifier.info.activation_map is None:
@@ -103,6 +104,10 @@ class Predictor:
                     return images.decode(part.data, name=part.file, max_pixels=self.max_pixels)
         except ImageError as error:
             raise of_image(error, part.file, self.max_pixels) from error
+
+
+def _unknown(what: str, given: str, field: str, known: Sequence[str]) -> Refusal:
+    return Refusal(400, "field", f"There is no {what} {given[:80]!r}: {field} is one of {', '.join(known)}.")
 
 
 def since(start: float) -> float:

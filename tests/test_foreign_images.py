@@ -102,8 +102,8 @@ def photographs() -> list[Image.Image]:
 
 def test_a_chest_ct_model_knows_its_own_and_notices_others() -> None:
     found = model(CHEST, "four_layers")
-    assert flagged(found, own_test_images(CHEST)) <= 0.05
-    assert flagged(found, files(BRAIN)) >= 0.95
+    assert flagged(found, own_test_images(CHEST)[::2]) <= 0.05
+    assert flagged(found, files(BRAIN)[::2]) >= 0.95
     assert flagged(found, files(BROKEN)[::5]) >= 0.95
     assert flagged(found, blanks()) >= 0.95
     assert flagged(found, noises()) == 1
