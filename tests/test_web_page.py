@@ -23,6 +23,7 @@ from test_card import card_of
 
 from diascope import images
 from diascope.card import Card
+from diascope.checksums import write_checksums
 from diascope.reports import card_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
@@ -65,6 +66,7 @@ def home(tmp_path_factory, card) -> Path:
     packed = served.store(home, tiny.classifier(1.0).root)
     (packed / "card.json").write_text(card.model_dump_json(), "utf-8")
     (packed / "card.html").write_text(card_page(card), "utf-8")
+    write_checksums(packed)
     return home
 
 
@@ -446,6 +448,16 @@ def test_a_model_without_a_map_is_shown_without_one(visit, card):
     expect(page.get_by_text(CAUTION, exact=True)).to_be_hidden()
     expect(page.locator(".picture")).to_have_js_property("naturalWidth", 48)
     assert not any("explain" in url for url in visit.asked)
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_figures_of_drawn_images_are_not_taken_for_real_ones(visit, card, synthetic):
+    told = json.loads(card.model_dump_json())
+    told["data"]["synthetic"] = synthetic
+    visit.page.route("**/model", partial(sync_api.Route.fulfill, json=told))
+    visit.page.reload()
+    expect(visit.page.locator("#model")).to_contain_text("version 3")
+    expect(visit.page.get_by_text("these figures say nothing about medicine")).to_be_visible(visible=synthetic)
 
 
 def test_what_a_model_cannot_tell_is_said(visit, card):

@@ -529,9 +529,14 @@ async function showModel() {
   document.title = `${card.model.name} ${card.model.version} · Diascope`;
   const version = make("span", { class: "version" }, `version ${card.model.version}`);
   byId("model-name").replaceChildren(card.model.name, " ", version);
-  byId("model-facts").replaceChildren(testFigures(card.test), folded(plural(card.class_names.length, "class", "es"),
+  byId("model-facts").replaceChildren(drawnOnly(card), testFigures(card.test), folded(plural(card.class_names.length, "class", "es"),
     card.class_names), card.limits?.length ? folded("Limits", card.limits) : "");
   showMeanings(card.decision ?? {});
+}
+
+function drawnOnly(card) {
+  if (!card.data?.synthetic) return "";
+  return make("p", { class: "drawn-only" }, "Synthetic images: these figures say nothing about medicine.");
 }
 
 function folded(title, lines) {
