@@ -35,7 +35,9 @@ class ActivationMap(Frozen):
     """The second output: how much each position speaks for each class (Zhou et al. 2016)."""
 
     grid: tuple[int, int]
-    exact: bool  # the mean over positions plus a constant is the logit; false where other poolings add to it
+    # The mean over positions plus a constant is the logit, unless the head's scaling had to clip a feature; false where
+    # other poolings add to it.
+    exact: bool
 
 
 class Training(Frozen):

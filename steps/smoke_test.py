@@ -47,4 +47,4 @@ def _ask(url: str, images: list[bytes], took: list[float]) -> Iterator[Answered]
             if response.status_code != 200:
                 raise RuntimeError(f"The container answered a test image with {response.status_code}: {response.text}")
             answer = response.json()
-            yield Answered(answer["label"], answer["probabilities"])
+            yield Answered(answer["label"], answer["probabilities"], answer["distance"])

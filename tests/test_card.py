@@ -358,7 +358,7 @@ def test_the_decision_in_words_and_figures():
     uncertain, foreign = page.row("“uncertain”")[1], page.row("“out of distribution”")[1]
     assert "of “yes” between 0.310 and 0.620" in uncertain
     assert "7 % of held-out training images" in uncertain
-    assert "further from the training images than 99 % of 321 held-out training images are" in foreign
+    assert "further from the training images than the 99th percentile of 321 held-out training images" in foreign
     assert page.row("Distance")[1] == "Distance to the nearest; limit 2.500"
     assert any("marked as out of distribution; some are missed" in limit for limit in card.limits)
     assert page_of(card_page(card_of(FIVE))).row("“uncertain”")[1].startswith("never")

@@ -115,7 +115,7 @@ def test_a_failed_build_says_what_went_wrong_first(engine, tmp_path):
 
 
 def test_an_engine_without_a_bridge_network_is_told_what_to_set(engine, tmp_path):
-    said = "process \"/bin/sh -c python -m venv /app\" failed: Error: network bridge not found\n"
+    said = 'process "/bin/sh -c python -m venv /app" failed: Error: network bridge not found\n'
     engine.answer(version=("20.10.24\n", "", 0), build=("", said, 1))
     with pytest.raises(docker.DockerError, match=r"^`docker build` failed: .*set DIASCOPE_DOCKER_NETWORK=host\.$"):
         docker.build(tmp_path, "lungs:3", {})

@@ -310,7 +310,7 @@ def test_the_page_tells_how_often_it_answers_and_how_well():
     assert page.row("out_of_distribution")[1:] == ["4", "0.033 (0.013 to 0.083)", "not of use"]
     assert "AUROC of the images that are answered: 0.987 (0.950 to 0.995)" in page.text
     assert "the most probable class has a probability below 0.555, as for 9.88 % of held-out training" in page.text
-    assert "above 18.39, which 99 % of 577 held-out training images keep. A distance (Somebody 2018)" in page.text
+    assert "above 18.39, the 99th percentile of 577 held-out training images. A distance (Somebody 2018)" in page.text
 
 
 def test_the_page_of_two_classes_tells_the_band_and_older_records_have_no_such_section():

@@ -199,8 +199,8 @@ def _decision(card: "Card") -> list[Block]:
     foreign = "never: nothing is stored to tell by"
     if known:
         foreign = (
-            f"further from the training images than {known.percentile:g} % of "
-            f"{counted(known.n, 'held-out training image')} are; answers give the distance as a multiple of that limit"
+            f"further from the training images than the {known.percentile:g}th percentile of "
+            f"{counted(known.n, 'held-out training image')}; answers give the distance as a multiple of that limit"
         )
     rows.append(("“out of distribution”", foreign))
     if known:

@@ -213,8 +213,8 @@ def unfamiliar(known: Familiarity | None) -> str:
     if known is None:
         return "never: no reference statistics are stored"
     return (
-        f"where the distance to the training images is above {figure(known.threshold, 2)}, which "
-        f"{known.percentile:g} % of {counted(known.n, 'held-out training image')} keep. {known.method}"
+        f"where the distance to the training images is above {figure(known.threshold, 2)}, the "
+        f"{known.percentile:g}th percentile of {counted(known.n, 'held-out training image')}. {known.method}"
     )
 
 
