@@ -255,7 +255,9 @@ def _explanation(info: "ClassifierInfo") -> Explanation:
     if shown is None:
         text = "No map: this head is not linear, so no place of an image can be said to speak for a class."
         return Explanation(available=False, grid=None, exact=None, text=text, caution=CAUTION)
-    whole = "The mean over all places, plus a constant, is the class's logit, unless a feature was so far off as to be cut."
+    whole = (
+        "The mean over all places, plus a constant, is the class's logit, unless a feature was so far off as to be cut."
+    )
     if not shown.exact:
         whole = "Other poolings of the same features add to the answer, so the map shows a part of it."
     text = (
