@@ -26,6 +26,8 @@ from diascope.images import facts
 from diascope.records import SPLITS, Record
 from diascope.scan import scan
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 def png(seed: object, side: int = 24, blocks: int = 6) -> bytes:
     """A picture of random blocks: perceptual hashes of two seeds are far apart."""
@@ -388,7 +390,7 @@ def test_ten_times_the_images_need_no_more_memory(tmp_path: Path) -> None:
         for i in range(n):
             put(root, f"{'no' if i % 2 else 'yes'}/{i}.bmp", _noise(i))
         command = [sys.executable, "-c", MEASURE, str(root), str(tmp_path / f"out {n}")]
-        peak[n] = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        peak[n] = float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
     assert peak[400] < peak[40] + 30  # megabytes; the images are 79
 
 

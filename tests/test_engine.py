@@ -18,6 +18,7 @@ from tiny import scratch
 from diascope import engine
 from diascope.engine import BF16_PARAMETERS, Elastic, Engine, ahead, cpu_count, export, precision_for
 
+ROOT = Path(__file__).resolve().parent.parent
 SIZE = 24
 
 
@@ -274,7 +275,7 @@ while engines:
 os.kill(os.getpid(), signal.SIGUSR1)
 """
     path = str(two_outputs()[1])
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, "told\n")
 
 
@@ -284,5 +285,5 @@ def test_nobody_is_told_that_it_is_used() -> None:
         "told = [name for name in sys.modules if name.startswith('openvino_telemetry.')];"
         "print(told, threading.active_count(), bool(openvino.convert_model))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["[]", "1", "True"]
