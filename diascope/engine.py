@@ -29,7 +29,7 @@ BF16_PARAMETERS = 10_000_000
 
 # Below this many billion multiply-adds, spreading one image over all cores gains less than the cores lose by meeting
 # (measured on two cores: MobileNetV2 0.35 with 0.06 billion 0.6 instead of 0.9 ms, but 3 ms where others use them too;
-# VGG16 with 15 billion 40 instead of 65 ms).
+# VGG16 with 15 billion 34 instead of 63 ms).
 WORTH_SPREADING = 1.0
 
 
