@@ -112,6 +112,6 @@ def _shown(probability: float) -> str:
     digits = 2
     while digits < 6 and round(probability, digits) in (0, 1):
         digits += 1
-    if 0 < probability < 1 and round(probability, digits) in (0, 1):
+    if round(probability, digits) in (0, 1):  # also what is 0 or 1 in single precision: no model is certain
         return "below 0.000001" if probability < 0.5 else "above 0.999999"
     return f"{probability:.{digits}f}"
