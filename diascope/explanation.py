@@ -4,15 +4,15 @@ import struct
 import textwrap
 import zlib
 from functools import cache
+from io import BytesIO
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 CAUTION = "Where the network looked, not where the lesion is."
 LONGEST = 1024  # pixels of the picture that is drawn on; a screen shows no more
 NARROWEST = 260  # pixels that the caution needs to be legible
-UP = 2  # PNG's filter that subtracts the row above
 OPACITY = 0.75  # of the strongest place: the picture stays visible below it
 # Plasma (Smith and van der Walt, matplotlib 1.5): lightness rises evenly, also in print and for the colour-blind.
 COLOURS = (
@@ -41,12 +41,7 @@ def heat(activation_map: np.ndarray, class_index: int, size: tuple[int, int]) ->
     Softmax knows differences of logits only, so what a place adds to all classes is taken off. The scale is that of
     the strongest place for any class: a class that little speaks for stays pale. Returns an RGBA image.
     """
-    evidence = activation_map.astype(np.float32)
-    evidence = evidence - evidence.mean(axis=-1, keepdims=True)
-    strongest = max(float(evidence.max(initial=0)), np.finfo(np.float32).tiny)
-    place = Image.fromarray(np.ascontiguousarray(evidence[..., class_index] / strongest))
-    smooth = np.asarray(place.resize(size, Image.Resampling.BICUBIC))
-    colours = _palette()[np.clip(255 * smooth, 0, 255).astype(np.uint8)]
+    colours = _palette()[_strengths(activation_map, class_index, size)]
     return Image.frombytes("RGBA", size, colours.tobytes())
 
 
@@ -58,17 +53,35 @@ def explain(image: Image.Image, activation_map: np.ndarray, class_index: int, *,
     if part == "image":
         return picture(image)
     below = _reduced(image)
-    drawn = heat(activation_map, class_index, below.size)
     if part == "map":
-        return _png(drawn)
+        return _map(_strengths(activation_map, class_index, below.size))
+    drawn = heat(activation_map, class_index, below.size)
     overlay = below.copy()
     overlay.paste(drawn, mask=drawn)
-    return _png(_with_caution(overlay))
+    return _stored(_with_caution(overlay))
 
 
 def picture(image: Image.Image) -> bytes:
     """Return the picture alone as PNG, for formats that browsers do not show; no map is needed for it."""
-    return _png(_reduced(image))
+    return _compressed(_reduced(image))
+
+
+def _strengths(activation_map: np.ndarray, class_index: int, size: tuple[int, int]) -> np.ndarray:
+    """How much each pixel (height, width) speaks for a class, 0 to 255."""
+    evidence = activation_map.astype(np.float32)
+    evidence = evidence - evidence.mean(axis=-1, keepdims=True)
+    strongest = max(float(evidence.max(initial=0)), np.finfo(np.float32).tiny)
+    place = Image.fromarray(np.ascontiguousarray(evidence[..., class_index] / strongest))
+    smooth = np.asarray(place.resize(size, Image.Resampling.BICUBIC))
+    return np.clip(255 * smooth, 0, 255).astype(np.uint8)
+
+
+def _map(strengths: np.ndarray) -> bytes:
+    """Encode the map with a palette: a byte per pixel, a third of the size and of the time of four."""
+    colours = _palette().view(np.uint8).reshape(256, 4)
+    image = Image.fromarray(strengths, "P")
+    image.putpalette(colours[:, :3].tobytes())
+    return _compressed(image, transparency=colours[:, 3].tobytes())
 
 
 def _reduced(image: Image.Image) -> Image.Image:
@@ -101,24 +114,26 @@ def _palette() -> np.ndarray:
     return colours.view(np.uint32)[:, 0]
 
 
-def _png(image: Image.Image) -> bytes:
-    """Encode RGB or RGBA with one filter, each row less the one above: half the time of Pillow, which tries all five.
+def _compressed(image: Image.Image, **options: bytes) -> bytes:
+    caution = PngImagePlugin.PngInfo()
+    caution.add_text("Caution", CAUTION)
+    encoded = BytesIO()
+    image.save(encoded, "PNG", compress_level=1, pnginfo=caution, **options)
+    return encoded.getvalue()
 
-    PNG (ISO/IEC 15948:2004), sections 5 and 9.
+
+def _stored(image: Image.Image) -> bytes:
+    """Encode RGB without compression: Pillow tries five filters on every row, which takes longer than the network.
+
+    PNG (ISO/IEC 15948:2004), section 5; a reader sees no difference.
     """
-    pixels = np.asarray(image)
-    rows = pixels.reshape(image.height, -1)
-    filtered = np.empty((image.height, 1 + rows.shape[1]), np.uint8)
-    filtered[:, 0] = UP
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    deflate = zlib.compressobj(1, strategy=zlib.Z_RLE)
-    colour_type = {3: 2, 4: 6}[pixels.shape[2]]
+    rows = np.zeros((image.height, 1 + 3 * image.width), np.uint8)  # each begins with its filter: none
+    rows[:, 1:] = np.asarray(image).reshape(image.height, -1)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         [
-            _chunk(b"IHDR", struct.pack(">IIBBBBB", image.width, image.height, 8, colour_type, 0, 0, 0)),
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", image.width, image.height, 8, 2, 0, 0, 0)),
             _chunk(b"tEXt", b"Caution\0" + CAUTION.encode("latin-1")),
-            _chunk(b"IDAT", deflate.compress(filtered.data) + deflate.flush()),
+            _chunk(b"IDAT", zlib.compress(rows.data, 0)),
             _chunk(b"IEND", b""),
         ]
     )

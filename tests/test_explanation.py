@@ -77,14 +77,16 @@ def test_a_map_that_says_nothing_shows_nothing(value: float) -> None:
 def test_any_size_can_be_explained(size: tuple[int, int]) -> None:
     whole = opened(explain(photo(size), one_place(), 0))
     assert whole.width >= size[0] or whole.width == LONGEST
-    assert opened(explain(photo(size), one_place(), 0, part="map")).mode == "RGBA"
+    drawn = opened(explain(photo(size), one_place(), 0, part="map"))
+    assert drawn.has_transparency_data
+    assert np.array_equal(np.asarray(drawn.convert("RGBA")), np.asarray(heat(one_place(), 0, drawn.size)))
 
 
 def test_the_picture_above_the_strip_is_the_image_with_the_heat_on_it() -> None:
     image = photo((300, 200))
     whole = np.asarray(opened(explain(image, one_place(), 0))).astype(float)
     plain = np.asarray(opened(explain(image, one_place(), 0, part="image")))
-    colours = np.asarray(opened(explain(image, one_place(), 0, part="map"))).astype(float)
+    colours = np.asarray(opened(explain(image, one_place(), 0, part="map")).convert("RGBA")).astype(float)
     assert np.array_equal(plain, np.asarray(image))
     share = colours[..., 3:] / 255
     expected = (1 - share) * plain + share * colours[..., :3]

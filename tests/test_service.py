@@ -295,7 +295,7 @@ def test_an_explanation_is_a_picture_with_its_caution(client: httpx.Client) -> N
     label = check_good(client, png())["label"]
     assert client.post("/explain", files=one(png())).content == drawn[label]
     image = Image.open(io.BytesIO(client.post("/explain?part=map", files=one(png())).content))
-    assert (image.mode, image.size) == ("RGBA", grey().size)
+    assert (image.has_transparency_data, image.convert("RGBA").size) == (True, grey().size)
 
 
 def test_sagemaker(client: httpx.Client) -> None:
