@@ -1,4 +1,4 @@
-"""Who serves the same model? This service, its container, Flask with `keras.predict`, `mlflow models serve`."""
+"""Who serves the same model? This service, what people would use instead, and how it might have been built."""
 
 import os
 import sys
@@ -16,14 +16,33 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 def ours(prepared: Prepared) -> AbstractContextManager[Server]:
     """This project's service, from a BentoML store."""
-    command = [tool("bentoml"), "serve", "service:Diascope", "--host", "127.0.0.1", "--port", "{port}"]
+    return _bentoml(prepared, "service:Diascope")
+
+
+def two_workers(prepared: Prepared) -> AbstractContextManager[Server]:
+    """This project's service with two processes."""
+    return _bentoml(prepared, "service:Diascope", DIASCOPE_WORKERS="2")
+
+
+def plain(prepared: Prepared) -> AbstractContextManager[Server]:
+    """A service of `@bentoml.api`."""
+    return _bentoml(prepared, "benchmarks.plain_service:Plain")
+
+
+def batching(prepared: Prepared) -> AbstractContextManager[Server]:
+    """A service of `@bentoml.api` with adaptive batching."""
+    return _bentoml(prepared, "benchmarks.plain_service:Batching")
+
+
+def _bentoml(prepared: Prepared, service: str, **settings: str) -> AbstractContextManager[Server]:
+    command = [tool("bentoml"), "serve", service, "--host", "127.0.0.1", "--port", "{port}"]
     environment = {
         "BENTOML_HOME": str(prepared.store),
         "BENTOML_DO_NOT_TRACK": "True",
         "DIASCOPE_MODEL": RELEASE.stored_as,
         "DIASCOPE_MONITORING": str(prepared.root / "monitoring"),
     }
-    return serving(command, "/readyz", environment, prepared.log)
+    return serving(command, "/readyz", environment | settings, prepared.log)
 
 
 def flask(prepared: Prepared) -> AbstractContextManager[Server]:
@@ -46,4 +65,7 @@ CONTESTANTS: dict[str, Callable[[Prepared], AbstractContextManager[Server]]] = {
     "container": container,
     "flask": flask,
     "mlflow": mlflow,
+    "two_workers": two_workers,
+    "plain": plain,
+    "batching": batching,
 }

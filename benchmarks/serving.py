@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "benchmarks" / "out" / "serving.png"
 MODELS = {"MobileNetV2": 0.35, "VGG16": None}
 CONTESTANTS = ("ours", "container", "flask", "mlflow")
+VARIANTS = ("two_workers", "plain", "batching")  # how it might have been built; measured where asked for
 IMAGES = 32  # files that are sent in turn
 WARM_UP = 2  # seconds
 
@@ -42,7 +43,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     data = os.environ.get("DIASCOPE_TEST_DATA")
     default = Path(data, "chest-ct-4class") if data else None
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), help="backbones (default: all)")
-    add("--contestants", nargs="+", choices=CONTESTANTS, default=CONTESTANTS, help="who is measured (default: all)")
+    add("--contestants", nargs="+", choices=(*CONTESTANTS, *VARIANTS), default=CONTESTANTS, help="who is measured")
     add("--data", type=Path, default=default, metavar="FOLDER", help="PNG and JPEG files (default: drawn images)")
     add("--seconds", type=float, default=10, help="of each measurement")
     add("--soak", type=float, default=0, metavar="MINUTES", help="of load at the end, for errors and memory")
@@ -56,7 +57,7 @@ def _figures(options: argparse.Namespace, scratch: Path) -> Iterator["Figure"]:
     from benchmarks.prepared import Prepared
     from diascope.docker import find_engine
 
-    contestants = [name for name in CONTESTANTS if name in options.contestants]
+    contestants = [name for name in (*CONTESTANTS, *VARIANTS) if name in options.contestants]
     if "container" in contestants and find_engine() is None:
         print("No Docker engine answers: the container is left out.")
         contestants.remove("container")
@@ -90,7 +91,7 @@ def _compare(model: str, prepared: "Prepared", contestants: list[str], seconds: 
         if name in claims.FASTER:
             if "ours" in measured:
                 yield claims.against_rival(model, measured["ours"], name, measured[name])
-        else:
+        elif name not in VARIANTS:
             yield from claims.against_raw(model, raw, name, measured[name])
 
 
