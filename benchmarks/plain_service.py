@@ -34,7 +34,7 @@ class Plain(Answering):
         return self.answer([image])[0]
 
 
-@bentoml.service(name="batching", workers=1, threads=cpu_count())
+@bentoml.service(name="collecting", workers=1, threads=cpu_count())
 class Batching(Answering):
     """BentoML collects calls and hands them over together."""
 
