@@ -1,5 +1,6 @@
 """Which stack does a run use, and what is made for somebody who has none?"""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diascope.errors import InputError
@@ -7,6 +8,7 @@ from diascope.errors import InputError
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from filelock import BaseFileLock
     from zenml.client import Client
     from zenml.enums import StackComponentType
     from zenml.models import StackResponse
@@ -35,11 +37,20 @@ def ensure_tracking_stack() -> str:
         return active.name
     if active.name != "default":
         raise InputError(_no_tracker(active.name))
-    local = _find_stack(client) or _register(client)
+    with _alone():
+        local = _find_stack(client) or _register(client)
     if not _tracks(local):  # somebody's own stack of this name
         raise InputError(_no_tracker(local.name))
     client.activate_stack(local.id)
     return local.name
+
+
+def _alone() -> "BaseFileLock":
+    """Two first runs at once would both find nothing and both register: ZenML's store checks and writes in two goes."""
+    from filelock import FileLock
+    from zenml.utils.io_utils import get_global_config_directory
+
+    return FileLock(Path(get_global_config_directory()) / "diascope-stack.lock")
 
 
 def _tracks(stack: "StackResponse") -> bool:

@@ -206,4 +206,4 @@ def test_growth_and_failures_under_load_miss_the_target(rounds: list[clients.Ans
 
 
 def test_who_is_measured_has_a_way_to_be_started() -> None:
-    assert tuple(contestants.CONTESTANTS) == serving_command.CONTESTANTS
+    assert tuple(contestants.CONTESTANTS) == serving_command.CONTESTANTS + serving_command.VARIANTS
