@@ -26,12 +26,15 @@ lint: .venv/dev.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/dev.txt
 	touch $@ .venv/train.done
 
-requirements:  ## compile the pinned files anew from the ranges in pyproject.toml
-	uv pip compile pyproject.toml --extra train --output-file requirements/train.txt $(COMPILE)
-	uv pip compile pyproject.toml --extra serve --constraint requirements/train.txt --output-file requirements/serve.txt $(COMPILE)
-	uv pip compile pyproject.toml --extra train --extra serve --extra dev --constraint requirements/train.txt --constraint requirements/serve.txt --output-file requirements/dev.txt $(COMPILE)
+requirements:  ## compile the pinned files anew from the ranges in pyproject.toml; aws.txt is the narrowest, so the others follow it
+	$(COMPILE) --extra train --extra aws --output-file requirements/aws.txt
+	$(COMPILE) --extra train --constraint requirements/aws.txt --output-file requirements/train.txt
+	$(COMPILE) --extra serve --constraint requirements/aws.txt --output-file requirements/serve.txt
+	$(COMPILE) --extra pipelines --extra aws --extra cpu --constraint requirements/aws.txt --output-file requirements/steps-cpu.txt
+	$(COMPILE) --extra pipelines --extra aws --extra gpu --constraint requirements/aws.txt --output-file requirements/steps-gpu.txt
+	$(COMPILE) --extra train --extra serve --extra aws --extra dev --constraint requirements/aws.txt --constraint requirements/serve.txt --output-file requirements/dev.txt
 
-COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
