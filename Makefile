@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test lint requirements clean
+.PHONY: train test lint stack-local stack-aws stack-aws-delete aws-servers aws-up aws-down requirements clean
 
 train: .venv/train.done  ## set everything up and run the main job on the embedded demo data
 	$(BIN)/python run.py --training
@@ -14,6 +14,24 @@ lint: .venv/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+stack-local: .venv/train.done  ## register and use the stack of this machine, as the first run does by itself
+	$(BIN)/python -m stacks.local
+
+stack-aws: .venv/aws.done  ## register the AWS stacks from stacks/aws/values.yaml, once everything in it answers
+	$(BIN)/python -m stacks.aws
+
+stack-aws-delete: .venv/aws.done  ## take these stacks out of ZenML again; AWS itself is untouched
+	$(BIN)/python -m stacks.aws --delete
+
+aws-servers:  ## Terraform: a ZenML server and MLflow on AWS, for those who have none
+	stacks/aws/infrastructure.sh servers
+
+aws-up:  ## Terraform: bucket, registry and roles, and stacks/aws/values.yaml
+	stacks/aws/infrastructure.sh up
+
+aws-down:  ## Terraform: everything away but the buckets (with PURGE=1 these too)
+	stacks/aws/infrastructure.sh down $(if $(PURGE),--purge)
+
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, for example: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
@@ -22,9 +40,13 @@ lint: .venv/dev.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/train.txt
 	touch $@
 
+.venv/aws.done: requirements/aws.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/aws.txt
+	touch $@ .venv/train.done
+
 .venv/dev.done: requirements/dev.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/dev.txt
-	touch $@ .venv/train.done
+	touch $@ .venv/train.done .venv/aws.done
 
 requirements:  ## compile the pinned files anew from the ranges in pyproject.toml; aws.txt is the narrowest, so the others follow it
 	$(COMPILE) --extra train --extra aws --output-file requirements/aws.txt
