@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diascope.calibration import fit_temperature, softmax
-from diascope.candidates import Development, TrainedCandidate
+from diascope.candidates import TrainedCandidate
 from diascope.classifier import Classifier
 from diascope.config import EvaluationConfig
 from diascope.decisions import measure_decisions
+from diascope.development import Development
 from diascope.errors import InputError
 from diascope.metrics import Metrics, OperatingPoint, choose_threshold, measure
 from diascope.results import CandidateResult, Decisions, Evaluation, Mistake

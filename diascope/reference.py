@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diascope.answers import Familiarity
-from diascope.candidates import Development, TrainedCandidate, features_only
+from diascope.candidates import TrainedCandidate
+from diascope.descent_fit import features_only
+from diascope.development import Development
 from diascope.familiarity import Reference, familiarise, familiarity, some_rows
 from diascope.features import Backbone, Features, decoded
 

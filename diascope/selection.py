@@ -1,6 +1,6 @@
 """Which candidate wins?"""
 
-from diascope.candidates import HIGHER_IS_BETTER
+from diascope.comparison import HIGHER_IS_BETTER
 from diascope.config import SelectionConfig
 from diascope.results import CandidateResult
 

@@ -5,10 +5,11 @@ from typing import Annotated
 from zenml import ArtifactConfig, step
 
 from diascope.abstention import choose_abstention
-from diascope.candidates import Development, TrainedCandidate, refit
+from diascope.candidates import TrainedCandidate, refit
 from diascope.classifier import Classifier, ClassifierInfo, Input, Training
 from diascope.config import CandidateConfig, EvaluationConfig, SelectionConfig
 from diascope.dataset import Dataset
+from diascope.development import Development
 from diascope.evaluation import calibrate, in_order, interval_unit, measure_out_of_fold
 from diascope.features import Backbone, Features
 from diascope.reference import reference_of

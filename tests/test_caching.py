@@ -11,7 +11,7 @@ def files(step: str) -> set[str]:
 def test_what_a_step_imports_counts_also_through_others_and_inside_functions():
     found = files("extract_features")
     assert {"diascope/features.py", "diascope/engine.py", "diascope/images.py", "requirements/train.txt"} <= found
-    assert "diascope/gradient.py" in files("train_model")  # imported inside a function of candidates.py
+    assert "diascope/gradient.py" in files("train_model")  # imported inside a function of descent_fit.py
     assert "diascope/reports/templates/style.css" in files("check_data")
 
 

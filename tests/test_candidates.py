@@ -23,9 +23,10 @@ from tiny import (
 )
 
 from diascope.calibration import fit_temperature, softmax
-from diascope.candidates import Development, TrainedCandidate, _Fit, describe, refit, train_candidate
+from diascope.candidates import TrainedCandidate, describe, refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
+from diascope.development import Development
 from diascope.errors import InputError
 from diascope.features import Backbone, Features
 from diascope.heads import WEIGHT_DECAYS, fit_logistic, fit_ridge
@@ -195,9 +196,8 @@ def test_the_validation_split_is_predicted_by_a_fit_of_the_training_split(head: 
 def test_images_that_say_when_to_stop_are_not_fitted_and_bring_their_twins_along() -> None:
     dataset = drawn(per_group=3)
     development = Development.of(dataset, groups(dataset))
-    known, _ = imagined(separable(dataset), dataset)
     rows = np.arange(5, 55)
-    fitted, stopping = _Fit(candidate(), known, separable(dataset), development, 3)._with_stopping_share(rows)
+    fitted, stopping = development.with_stopping_share(rows, 3)
     assert sorted([*fitted, *stopping]) == rows.tolist()
     assert 4 <= len(stopping) <= 12
     assert set(development.groups[fitted]).isdisjoint(development.groups[stopping])

@@ -26,9 +26,9 @@ from tiny import (
 
 from diascope.answers import Abstention
 from diascope.calibration import fit_temperature, softmax
-from diascope.candidates import Development
 from diascope.classifier import Classifier
 from diascope.config import EvaluationConfig
+from diascope.development import Development
 from diascope.errors import InputError
 from diascope.evaluation import (
     EvaluationRecord,

@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 from tiny import PLAIN, backbone, candidate, compact, groups, imagined, scratch, striped, stripes, trained
 
-from diascope.candidates import Development, TrainedCandidate, features_only, refit, train_candidate
+from diascope.candidates import TrainedCandidate, refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
+from diascope.descent_fit import features_only
+from diascope.development import Development
 from diascope.familiarity import Reference, familiarise
 from diascope.images import resize
 from diascope.reference import reference_of
