@@ -41,6 +41,6 @@ def load(server: Server, requests: Path, clients: int, seconds: float) -> Answer
 def as_line(name: str, answered: Answered) -> str:
     """Return it as a line for a terminal."""
     return (
-        f"  {name:<22} p50 {answered.p50:8.2f} ms  p95 {answered.p95:8.2f} ms  {answered.per_second:7.1f} per s  "
+        f"  {name:<23} p50 {answered.p50:8.2f} ms  p95 {answered.p95:8.2f} ms  {answered.per_second:7.1f} per s  "
         f"CPU {answered.cpu:7.2f} ms  {answered.megabytes:6.0f} MB  {answered.failed or ''}"
     ).rstrip()

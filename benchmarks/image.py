@@ -13,7 +13,7 @@ def main() -> None:
     from diascope import docker
     from steps import bento_store
 
-    with bento_store.context(bento_store.build(RELEASE)) as folder:
+    with bento_store.context(bento_store.build(RELEASE), RELEASE.created) as folder:
         docker.build(folder, RELEASE.tag, {})
     print(json.dumps({"tag": RELEASE.tag, "megabytes": docker.megabytes(RELEASE.tag)}))
 

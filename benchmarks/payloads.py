@@ -7,15 +7,15 @@ from pathlib import Path
 from diascope.classifier import Classifier
 
 
-def multipart(files: list[Path], folder: Path) -> None:
+def multipart(files: list[Path], folder: Path, path: str = "/predict") -> None:
     """Write one request per file as a browser sends it."""
-    for number, path in enumerate(files):
+    for number, file in enumerate(files):
         mark = uuid.uuid4().hex
-        kind = {".png": "image/png"}.get(path.suffix.lower(), "image/jpeg")
-        name = f'form-data; name="image"; filename="{number}{path.suffix}"'
+        kind = {".png": "image/png"}.get(file.suffix.lower(), "image/jpeg")
+        name = f'form-data; name="image"; filename="{number}{file.suffix}"'
         head = f"--{mark}\r\nContent-Disposition: {name}\r\nContent-Type: {kind}\r\n\r\n"
-        body = head.encode() + path.read_bytes() + f"\r\n--{mark}--\r\n".encode()
-        _write(folder, number, "/predict", f"multipart/form-data; boundary={mark}", body)
+        body = head.encode() + file.read_bytes() + f"\r\n--{mark}--\r\n".encode()
+        _write(folder, number, path, f"multipart/form-data; boundary={mark}", body)
 
 
 def tensors(files: list[Path], classifier: Classifier, folder: Path) -> None:

@@ -7,7 +7,9 @@ from benchmarks import child, payloads
 from diascope.classifier import Classifier
 from diascope.deployment import Release
 
-RELEASE = Release(name="diascope-benchmark", version=1, created="not stated", stage="benchmark", decision=None)
+RELEASE = Release(
+    name="diascope-benchmark", version=1, created="2026-01-01T00:00:00+00:00", stage="benchmark", decision=None
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Prepared:
         child.run("network", root=str(root), backbone=backbone, alpha=alpha, size=size)
         made = cls(root)
         payloads.multipart(files, root / "multipart")
+        payloads.multipart(files, root / "explain", "/explain")
         payloads.tensors(files, Classifier.load(made.classifier), root / "tensors")
         made.images.mkdir()
         for number, path in enumerate(files):
@@ -50,4 +53,4 @@ class Prepared:
 
     def requests(self, contestant: str) -> Path:
         """The requests in the form that a contestant takes."""
-        return self.root / ("tensors" if contestant == "mlflow" else "multipart")
+        return self.root / {"mlflow": "tensors", "explain": "explain"}.get(contestant, "multipart")

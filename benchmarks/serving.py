@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,39 +15,31 @@ if TYPE_CHECKING:
     from benchmarks.prepared import Prepared
 
 ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "benchmarks" / "out" / "serving.png"
 MODELS = {"MobileNetV2": 0.35, "VGG16": None}
 CONTESTANTS = ("ours", "container", "flask", "mlflow")
-VARIANTS = ("two_workers", "plain", "batching")  # how it might have been built; measured where asked for
+VARIANTS = ("two_workers", "plain", "batching", "explain")  # how it might have been built or asked; where asked for
 IMAGES = 32  # files that are sent in turn
 WARM_UP = 2  # seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure each model, print every figure as soon as it is there, and write the plot."""
-    options = _parse(argv)
     sys.path.insert(0, str(ROOT))  # where this file is run as a script
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from benchmarks.figure import publish
-    from benchmarks.machine import machine
+    from benchmarks.start import measure
 
-    with tempfile.TemporaryDirectory() as scratch:
-        publish(_figures(options, Path(scratch)), machine(), options.out)
-    return 0
+    return measure(_figures, _parse(argv))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    from benchmarks.start import add_options
+
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    data = os.environ.get("DIASCOPE_TEST_DATA")
-    default = Path(data, "chest-ct-4class") if data else None
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), help="backbones (default: all)")
     add("--contestants", nargs="+", choices=(*CONTESTANTS, *VARIANTS), default=CONTESTANTS, help="who is measured")
-    add("--data", type=Path, default=default, metavar="FOLDER", help="PNG and JPEG files (default: drawn images)")
     add("--seconds", type=float, default=10, help="of each measurement")
     add("--soak", type=float, default=0, metavar="MINUTES", help="of load at the end, for errors and memory")
-    add("--size", type=int, default=224, help="side of the images that networks see, pixels")
-    add("--out", type=Path, default=OUT, metavar="FILE", help="where the plot goes")
+    add_options(parser, "serving")
     return parser.parse_args(argv)
 
 

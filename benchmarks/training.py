@@ -1,9 +1,7 @@
 """Measure what the README claims about training, side by side in one run: `python benchmarks/training.py`."""
 
 import argparse
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,34 +10,26 @@ if TYPE_CHECKING:
     from benchmarks.figure import Figure
 
 ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "benchmarks" / "out" / "training.png"
 PARTS = ("speedup", "overlap", "scale", "cached", "help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the parts asked for, print every figure as soon as it is there, and write the plot."""
-    options = _parse(argv)
     sys.path.insert(0, str(ROOT))  # where this file is run as a script
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from benchmarks.figure import publish
-    from benchmarks.machine import machine
+    from benchmarks.start import measure
 
-    with tempfile.TemporaryDirectory() as scratch:
-        publish(_figures(options, Path(scratch)), machine(), options.out)
-    return 0
+    return measure(_figures, _parse(argv))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    from benchmarks.start import add_options
+
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(PARTS)} (default: all)")
-    data = os.environ.get("DIASCOPE_TEST_DATA")
-    default = Path(data, "chest-ct-4class") if data else None
-    add("--data", type=Path, default=default, metavar="FOLDER", help="images in class or split folders (default: demo)")
     add("--epochs", type=int, default=10, help="of the usual recipe; fewer are scaled to 10, and the output says so")
     add("--repeats", type=int, default=3, help="runs that a median is taken over")
-    add("--size", type=int, default=224, help="side of the images that networks see, pixels")
-    add("--out", type=Path, default=OUT, metavar="FILE", help="where the plot goes")
+    add_options(parser, "training")
     options = parser.parse_args(argv)
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"there is no part {min(unknown)!r}; the parts are {', '.join(PARTS)}")

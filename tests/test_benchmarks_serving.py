@@ -20,6 +20,7 @@ from tiny import classifier, stripes
 
 from benchmarks import child, claims, clients, contestants, payloads
 from benchmarks import serving as serving_command
+from benchmarks.prepared import Prepared
 from benchmarks.servers import Server, serving
 from serving.forms import Form
 
@@ -125,6 +126,14 @@ def test_what_the_service_takes_apart_is_the_same(requests: Path, pictures: list
         head, _, body = path.read_bytes().partition(b"\r\n\r\n")
         kind = head.decode().split("Content-Type: ")[1].split("\r\n")[0]
         assert Form(kind, body).file("image").data == picture.read_bytes()
+
+
+def test_an_explanation_is_asked_for_at_its_address(pictures: list[Path], tmp_path: Path) -> None:
+    payloads.multipart(pictures, tmp_path / "explain", "/explain")
+    assert {path.read_bytes().split()[1] for path in (tmp_path / "explain").iterdir()} == {b"/explain"}
+    prepared = Prepared(tmp_path)
+    assert prepared.requests("explain") == tmp_path / "explain"
+    assert prepared.requests("ours") == prepared.requests("plain") != prepared.requests("mlflow")
 
 
 def test_tensors_are_the_pixels_that_the_network_sees(pictures: list[Path], tmp_path: Path) -> None:
