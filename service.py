@@ -22,11 +22,11 @@ from serving.forms import Form, Part
 from serving.hosting import Hosted, before_stopping, in_one_sentence
 from serving.memory import return_large_blocks, room
 from serving.packaged import Packaged, Stored
-from serving.pages import pages
+from serving.pages import FILES, pages
 from serving.predictor import Predictor, since
 from serving.records import Recorder
 from serving.refusals import Refusal
-from serving.routes import Route
+from serving.routes import Route, undescribed
 from serving.settings import Settings
 from serving.specification import specification
 from serving.uploads import Uploads
@@ -119,13 +119,7 @@ class Diascope:
 
     @app.get("/model", **described.MODEL)
     @app.get("/card", **described.CARD)
-    @app.get("/", include_in_schema=False)
-    @app.get("/page.css", include_in_schema=False)
-    @app.get("/page.js", include_in_schema=False)
-    @app.get("/docs", include_in_schema=False)
-    @app.get("/docs.js", include_in_schema=False)
-    @app.get("/swagger-ui.css", include_in_schema=False)
-    @app.get("/swagger-ui-bundle.js", include_in_schema=False)
+    @undescribed(app, FILES)
     async def page(self, request: Request) -> Response:
         found = self.pages.get(request.scope["path"])
         if found is None:

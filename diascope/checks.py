@@ -25,6 +25,9 @@ SCALED_BRIGHTEST = 3  # largest pixel value of an image that was scaled to 0..1;
 # and without a drawn line, or neighbouring slices, and none has two labels; at 4 bits other patients' slices come in.
 NEAR_DISTANCE = 2
 SHOWN = 3  # names in a message
+# Datasets store what was noticed as sentences; the model card knows these two by these words.
+NEAR_TWIN = "near twin"
+ACROSS_SPLITS = "in more than one split"
 WHY = {
     "unreadable": "unreadable",
     "blank": "blank",
@@ -213,7 +216,7 @@ def _near_notices(kept: list[Scanned], clusters: np.ndarray) -> list[str]:
         if twins.any():
             verb = "has" if twins.sum() == 1 else "have"
             notices.append(
-                f"{twins.sum()} of {len(twins)} {split} images {verb} a near twin in {' or '.join(earlier)} "
+                f"{twins.sum()} of {len(twins)} {split} images {verb} a {NEAR_TWIN} in {' or '.join(earlier)} "
                 f"(perceptual hashes within {NEAR_DISTANCE} of 64 bits); they were kept."
             )
     return notices
@@ -230,7 +233,7 @@ def _patient_notices(kept: list[Scanned]) -> list[str]:
         return []
     verb = "has" if len(crossing) == 1 else "have"
     names = quoted(crossing, SHOWN)
-    return [f"{len(crossing)} of {len(splits)} patients {verb} images in more than one split: {names}."]
+    return [f"{len(crossing)} of {len(splits)} patients {verb} images {ACROSS_SPLITS}: {names}."]
 
 
 def _imbalance(kept: list[Scanned], ratio: float) -> list[Finding]:

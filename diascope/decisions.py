@@ -8,6 +8,7 @@ from diascope.answers import Abstention, Familiarity, deciding_score, verdict
 from diascope.bootstrap import Units, resampled_weights, sampling_units
 from diascope.metrics import Estimate, OperatingPoint, measure
 from diascope.results import Decisions
+from diascope.uncertainty import independent
 
 
 def measure_decisions(
@@ -73,15 +74,10 @@ def measure_decisions(
 
 
 def _share(marked: np.ndarray, units: Units, confidence: float, resamples: int, seed: int) -> Estimate:
-    """Return the share of images with a bootstrap interval, widened to Wilson's as in `diascope.uncertainty`."""
-    n, value = len(marked), float(marked.mean())
+    """Return the share of images with a bootstrap interval, widened to Wilson's."""
+    value = float(marked.mean())
     blocks = [marked @ weights / weights.sum(axis=0) for weights in resampled_weights(units, resamples, seed)]
     replicates = np.concatenate(blocks)
-    variance = float(replicates.var())
-    independent = float(units.n)
-    if 0 < value < 1 and variance > 0 and units.n < n:
-        independent = float(np.clip(value * (1 - value) / variance, 1, n))
-    low, high = intervals.hull(
-        intervals.percentile(replicates, confidence), intervals.wilson(value, independent, confidence)
-    )
+    n = independent(value, replicates, np.ones(len(marked), bool), units)
+    low, high = intervals.hull(intervals.percentile(replicates, confidence), intervals.wilson(value, n, confidence))
     return Estimate(value=value, low=max(low, 0.0), high=min(high, 1.0))  # a sum of weights may round to more

@@ -37,7 +37,6 @@ class Uncertainty:
         seed: int,
     ) -> None:
         self._labels, self._predicted, self._units = labels, predicted, units
-        self._grouped = units.n < len(labels)
         self._confidence = confidence
         self._present = np.unique(labels)
         self._values = {name: value[..., 0] for name, value in figures(np.ones((len(labels), 1))).items()}
@@ -65,7 +64,7 @@ class Uncertainty:
         if name in LOSSES:
             return value, plain
         if name == "accuracy":
-            n = self._independent(value, replicates, np.ones(len(self._labels), dtype=bool))
+            n = independent(value, replicates, np.ones(len(self._labels), dtype=bool), self._units)
             return value, intervals.hull(plain, intervals.wilson(value, n, self._confidence))
         if not _varies(value, replicates):
             return value, intervals.hull(plain, self._macro_interval(name.replace("balanced_accuracy", "sensitivity")))
@@ -85,7 +84,7 @@ class Uncertainty:
         value, replicates = self._class_figure(name, c)
         truth, called = self._labels == c, self._predicted == c
         if name == "auroc":
-            sides = [self._independent(value, replicates, side) for side in (truth, ~truth)]
+            sides = [independent(value, replicates, side, self._units) for side in (truth, ~truth)]
             return intervals.auroc_score_interval(value, sides[0], sides[1], self._confidence)
         counted = {
             "sensitivity": truth,
@@ -94,7 +93,7 @@ class Uncertainty:
             "precision": called,
             "f1": truth | called,
         }[name]
-        n = self._independent(value, replicates, counted)
+        n = independent(value, replicates, counted, self._units)
         interval = intervals.f1_score_interval if name == "f1" else intervals.wilson
         return interval(value, n, self._confidence)
 
@@ -111,14 +110,15 @@ class Uncertainty:
         correlation = np.eye(k) if name == "sensitivity" else np.ones((k, k))
         return intervals.mean_interval(np.nan_to_num(values), low, high, correlation)
 
-    def _independent(self, share: float, replicates: Floats, counted: NDArray[np.bool_]) -> float:
-        """How many independent images those `counted` are worth, for a share of them."""
-        images = int(counted.sum())
-        if not self._grouped:
-            return images
-        if not _varies(share, replicates):
-            return len(np.unique(self._units.of_image[counted]))
-        return float(np.clip(share * (1 - share) / np.nanvar(replicates), 1, images))
+
+def independent(share: float, replicates: Floats, counted: NDArray[np.bool_], units: Units) -> float:
+    """How many independent images those `counted` (n,) are worth, for a share of them with `replicates` (b,)."""
+    images = int(counted.sum())
+    if units.n == len(counted):
+        return images
+    if not _varies(share, replicates):
+        return len(np.unique(units.of_image[counted]))
+    return float(np.clip(share * (1 - share) / np.nanvar(replicates), 1, images))
 
 
 def _varies(value: float, replicates: Floats) -> bool:

@@ -13,6 +13,15 @@ from serving.packaged import Packaged
 HERE = Path(__file__).parent
 WEB = HERE.parent / "web"
 SWAGGER = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
+FILES = {
+    "/": WEB / "index.html",
+    "/page.css": WEB / "page.css",
+    "/page.js": WEB / "page.js",
+    "/docs": HERE / "docs.html",
+    "/docs.js": HERE / "docs.js",
+    "/swagger-ui.css": SWAGGER / "swagger-ui.css",
+    "/swagger-ui-bundle.js": SWAGGER / "swagger-ui-bundle.js",
+}
 STYLED = {"/docs", "/card"}  # pages whose style stands in their markup
 
 TYPES = {
@@ -42,15 +51,5 @@ class Page:
 
 def pages(packaged: Packaged) -> dict[str, Page]:
     """Return what is served under which path; a model may come without a card."""
-    files = {
-        "/": WEB / "index.html",
-        "/page.css": WEB / "page.css",
-        "/page.js": WEB / "page.js",
-        "/docs": HERE / "docs.html",
-        "/docs.js": HERE / "docs.js",
-        "/swagger-ui.css": SWAGGER / "swagger-ui.css",
-        "/swagger-ui-bundle.js": SWAGGER / "swagger-ui-bundle.js",
-        "/model": packaged.card,
-        "/card": packaged.card_page,
-    }
+    files = {**FILES, "/model": packaged.card, "/card": packaged.card_page}
     return {path: Page(file, inline_styles=path in STYLED) for path, file in files.items() if file.is_file()}

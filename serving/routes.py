@@ -1,8 +1,11 @@
 """How does a request come to a method of the service, and what happens to what it raises?"""
 
 import logging
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from _bentoml_sdk.service import get_current_service
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 from serving import counts
 from serving.refusals import Refusal, problem
 from serving.uploads import Disconnected
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 log = logging.getLogger("bentoml.diascope")
 
@@ -43,3 +48,14 @@ class Route(APIRoute):
             log.exception("%s failed", self.path)
             counts.problem("internal")
             return problem(500, "Something went wrong inside the service; its log says what.")
+
+
+def undescribed(app: FastAPI, paths: Iterable[str]) -> Callable[[Method], Method]:
+    """Answer GET requests for all these paths with one method, and leave them out of the description."""
+
+    def add(method: Method) -> Method:
+        for path in paths:
+            app.get(path, include_in_schema=False)(method)
+        return method
+
+    return add

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,17 +39,7 @@ class Settings:
         ------
         InputError: one of them is not a number that makes sense.
         """
-
-        def number(name: str, default: T, kind: Callable[[str], T], below: int = 10**9) -> T:
-            text = environment.get(name, "").strip()
-            try:
-                value = kind(text) if text else default
-                if not 0 < value <= below:  # type: ignore[operator]
-                    raise ValueError
-            except ValueError:
-                raise InputError(f"{name} is {text!r}: give a number above 0, at most {below:,}.") from None
-            return value
-
+        number = partial(_number, environment)
         cores = cpu_count()
         folder = environment.get("DIASCOPE_MONITORING", "monitoring").strip()
         return cls(
@@ -60,3 +51,15 @@ class Settings:
             workers=number("DIASCOPE_WORKERS", math.ceil(cores / CORES_PER_WORKER), int, max(MOST_WORKERS, cores)),
             monitoring=Path(folder) if folder else None,
         )
+
+
+def _number(environment: Mapping[str, str], name: str, default: T, kind: Callable[[str], T], below: int = 10**9) -> T:
+    """Return a variable's number; raises InputError where it makes no sense."""
+    text = environment.get(name, "").strip()
+    try:
+        value = kind(text) if text else default
+        if not 0 < value <= below:  # type: ignore[operator]
+            raise ValueError
+    except ValueError:
+        raise InputError(f"{name} is {text!r}: give a number above 0, at most {below:,}.") from None
+    return value

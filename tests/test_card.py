@@ -4,12 +4,12 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import tiny
+from browser import needs_browser, open_browser
 from test_reports import FIVE, FakeDataset, Page, candidate, classifier_info, evaluated, page_of
 
 from diascope.answers import Abstention, Familiarity
@@ -26,7 +26,6 @@ from diascope.statement import Statement
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TWO = ["no", "yes"]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def evaluation_of(names, **options) -> Evaluation:
@@ -426,10 +425,9 @@ def test_the_page_stands_alone_and_needs_one_style_element_only():
         assert "Dr. A & B <c>" in page.text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_browser
 @pytest.mark.parametrize("width", [1000, 390])
 def test_the_page_in_a_browser_that_allows_its_style_alone(width):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
     html = card_page(
         card_of([*FIVE, "large.cell.carcinoma_left.hilum_T2_N2_M0_IIIa"], statement=Statement(users="x" * 300))
     )
@@ -438,8 +436,7 @@ def test_the_page_in_a_browser_that_allows_its_style_alone(width):
     policy = {"Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'"}
     said: list[str] = []
     asked: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with open_browser() as browser:
         page = browser.new_page(viewport={"width": width, "height": 800})
         page.on("console", lambda message: said.append(message.text))
         page.on("request", lambda request: asked.append(request.url))
@@ -448,7 +445,6 @@ def test_the_page_in_a_browser_that_allows_its_style_alone(width):
         page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         sticky = page.evaluate("getComputedStyle(document.querySelector('.warning')).position")
-        browser.close()
     assert said == []
     assert [url for url in asked if not url.endswith("favicon.ico")] == ["http://card.test/card"]
     assert wider <= 0

@@ -1,11 +1,12 @@
 """The pages as a person sees them: in a browser, at the width of a desk, of the dashboard's frame and of a phone."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from browser import needs_browser, open_browser
 from test_reports import FIVE, FakeDataset, backbone_info, candidate, classifier_info, evaluated, images_of
 
 from diascope.checks import Finding
@@ -21,9 +22,10 @@ from diascope.reports import (
     report_page,
 )
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = needs_browser
 
 DESK, FRAME, PHONE = (1000, 800), (895, 384), (390, 844)  # the frame is the dashboard's, in a window of 1500 by 950
 LONG = ["adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma"]
@@ -85,7 +87,7 @@ def everything() -> dict[str, str]:
 class Opened:
     """A page in a window of its own, with what it said and asked for since it was opened."""
 
-    def __init__(self, page: "sync_api.Page", file: Path) -> None:
+    def __init__(self, page: "Page", file: Path) -> None:
         self.page = page
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -99,15 +101,12 @@ class Opened:
 def windows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Opened]]:
     """All pages, each in its window."""
     folder = tmp_path_factory.mktemp("pages")
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with open_browser() as browser:
         opened = {}
         for name, page in everything().items():
             (folder / f"{name}.html").write_text(page, encoding="utf-8")
             opened[name] = Opened(browser.new_page(), folder / f"{name}.html")
         yield opened
-        browser.close()
 
 
 @pytest.fixture

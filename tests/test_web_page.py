@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import served
 import tiny
+from browser import needs_browser, open_browser
 from PIL import Image
 from pydicom.data import get_testdata_file
 from test_card import card_of
@@ -27,8 +27,7 @@ from diascope.checksums import write_checksums
 from diascope.reports import card_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = needs_browser
 expect = sync_api.expect
 expect.set_options(timeout=15_000)  # on a busy machine a first answer takes seconds
 
@@ -85,11 +84,8 @@ def address(client: httpx.Client) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["sync_api.Browser"]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with open_browser() as chromium:
         yield chromium
-        chromium.close()
 
 
 class Visit:

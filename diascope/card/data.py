@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from diascope.card.schema import Data, LeftOut
+from diascope.checks import ACROSS_SPLITS, NEAR_TWIN
 from diascope.config import DEMO
 from diascope.records import SPLITS
 from diascope.reports.data import split_sentences
@@ -95,12 +96,12 @@ def kept(info: "DatasetInfo") -> list[str]:
     """What was found and not removed, without names."""
     by_kind = {kind: [f for f in info.findings if f.kind == kind and not f.n_dropped] for kind in REASONS}
     sentences = [f"{counted(len(found), 'finding')} kept: {REASONS[kind]}." for kind, found in by_kind.items() if found]
-    sentences += [notice for notice in info.notices if "near twin" in notice]
+    sentences += [notice for notice in info.notices if NEAR_TWIN in notice]
     sentences += _patients_across(info)
     return [*sentences, *(finding.detail for finding in info.findings if finding.kind == "imbalance")]
 
 
 def _patients_across(info: "DatasetInfo") -> list[str]:
     """What was noticed of patients with images in several splits, without their names."""
-    notices = [notice.partition(":")[0] for notice in info.notices if "in more than one split" in notice]
+    notices = [notice.partition(":")[0] for notice in info.notices if ACROSS_SPLITS in notice]
     return [f"{notice}." for notice in notices]
