@@ -8,13 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PORT, SAGEMAKER_PORT = 3000, 8080
+LAMBDA = "AWS_LAMBDA_RUNTIME_API"  # AWS Lambda says with it where events are to be fetched
+HANDLER = "serving.lambda_entry.handle"
 SHARED_MEMORY = "/dev/shm"  # what can be written to on a read-only file system
 STOP_SECONDS = 4  # requests that take longer are ended, so that the container is gone after five
 BACKLOG = 2048
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve, or with `health` tell whether the service answers."""
+    """Serve, or with `health` tell whether the service answers; on AWS Lambda, answer its events."""
+    if os.environ.get(LAMBDA):
+        prepare_folders()
+        answer_events()
+        return 0
     if arguments[:1] == ["health"]:
         started_with = Path("/proc/1/cmdline").read_text(encoding="utf-8").split("\0")
         return 0 if is_ready(port(started_with, os.environ)) else 1
@@ -77,6 +83,16 @@ def serve(number: int) -> None:
 
     listening = socket.create_server(("0.0.0.0", number), backlog=BACKLOG)
     work.main(args=[bento, "--fd", str(listening.detach()), "--worker-id", "1", *patience], standalone_mode=False)
+
+
+def answer_events() -> None:
+    """Fetch events and answer them for as long as Lambda keeps this sandbox, by Amazon's own interface client."""
+    from awslambdaric.__main__ import main as run
+
+    # One process, one event at a time; what is written is gone with the sandbox.
+    os.environ.update(DIASCOPE_WORKERS="1", DIASCOPE_MONITORING="")
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    run(["awslambdaric", HANDLER])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def return_large_blocks() -> None:
 
 def room(workers: int, root: Path = CGROUPS) -> Room:
     """Return what one of several workers may take, the model being in memory already."""
-    left = limit(root) / workers - psutil.Process().memory_info().rss
+    left = min(limit(root), sandbox()) / workers - psutil.Process().memory_info().rss
     found = Room(max(1.0, FOR_IMAGES * left / PER_PIXEL), max(1.0, (1 - FOR_IMAGES) * left / 2))
     if left < math.inf:
         log.info("Memory is limited: images may have %.1f million pixels.", found.pixels / 1e6)
@@ -52,3 +53,9 @@ def limit(root: Path = CGROUPS) -> float:
         if path.is_file() and (text := path.read_text().strip()).isdecimal():
             return int(text) if int(text) < 2**60 else math.inf  # version 1 has no word for "no limit"
     return math.inf
+
+
+def sandbox() -> float:
+    """Return the bytes that AWS Lambda grants, infinite elsewhere; its sandbox has no control group that says so."""
+    megabytes = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    return int(megabytes) * 2**20 if megabytes.isdecimal() else math.inf
