@@ -60,7 +60,7 @@ BACKBONES: dict[str, Architecture] = {
 
 
 def load_backbone(name: str, weights: str, alpha: float | None, dropout: float, seed: int) -> "keras.Model":
-    """Build a headless network with its weights (`imagenet`, `none` or a path), for any image size.
+    """Build a headless network with its weights (`imagenet`, `none`, a path or s3://), for any image size.
 
     Raises
     ------
@@ -89,7 +89,9 @@ def load_backbone(name: str, weights: str, alpha: float | None, dropout: float, 
     else:
         network = build(weights=None, **options)
         if weights != "none":
-            _load_file(network, Path(weights))
+            from diascope.sources import fetch_file
+
+            _load_file(network, fetch_file(weights))
     any_size = keras.models.clone_model(network, input_tensors=keras.Input((None, None, 3)))
     any_size.set_weights(network.get_weights())
     return any_size

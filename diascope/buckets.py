@@ -1,20 +1,20 @@
 """How does the content of an S3 bucket get here?"""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from diascope import aws
 from diascope.archives import BLOCK, entry_path
 from diascope.config import ArchiveLimits
 from diascope.downloads import check_sha256
 from diascope.errors import InputError
 from diascope.progress import Progress
 
-ATTEMPTS = 4
+ATTEMPTS = 4  # to fetch an object whose body breaks off
 THREADS = 16  # small images: the time goes into waiting for answers
 
 
@@ -50,7 +50,7 @@ def listing(source: str) -> Listing:
     """
     parts = urlsplit(source)
     bucket, key = parts.netloc, parts.path.lstrip("/")
-    with _named(source):
+    with _reading(source):
         pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
         found = [item for page in pages for item in page.get("Contents", [])]
     items = [Item(item["Key"], item["Size"], item["ETag"]) for item in found]
@@ -69,7 +69,7 @@ def download_object(
 ) -> None:
     """Fetch a single object into a file that appears only when it is complete; raises InputError and OSError."""
     item, part = found.items[0], target.with_name(target.name + ".part")
-    with _named(source):
+    with _reading(source):
         _fetch(_client(), found.bucket, item, part)
     check_sha256(part, sha256, source)
     part.replace(target)
@@ -96,7 +96,7 @@ def download_prefix(
     wanted = [(item, folder / path) for item, path in paths if path is not None]
     missing = [(item, path) for item, path in wanted if not (path.exists() and path.stat().st_size == item.size)]
     done = sum(item.size for item, _ in wanted) - sum(item.size for item, _ in missing)
-    with _named(source), ThreadPoolExecutor(THREADS) as pool:
+    with _reading(source), ThreadPoolExecutor(THREADS) as pool:
         client = _client()
         jobs = [
             pool.submit(_fetch_into, path, client, found.bucket, item, folder.parent / f"object-{index}.part")
@@ -135,32 +135,8 @@ def _fetch(client: Any, bucket: str, item: Item, part: Path) -> None:
 
 
 def _client() -> Any:
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    session = boto3.Session()
-    options: dict[str, Any] = {} if session.get_credentials() else {"signature_version": UNSIGNED}
-    retries = {"mode": "standard", "max_attempts": ATTEMPTS}
-    config = Config(connect_timeout=10, retries=retries, max_pool_connections=THREADS, **options)
-    return session.client("s3", config=config)
+    return aws.client(aws.session(), "s3", anonymous=True, connections=THREADS)
 
 
-@contextmanager
-def _named(source: str) -> Iterator[None]:
-    """Say in one sentence why the bucket does not give what is asked for."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        reasons = {
-            "NoSuchBucket": "there is no such bucket",
-            "AccessDenied": "access is denied; check the credentials that AWS_PROFILE or the environment give",
-            "403": "access is denied; check the credentials that AWS_PROFILE or the environment give",
-            "PreconditionFailed": "it changed while it was read; run again",
-        }
-        raise InputError(f"{source} cannot be read: {reasons.get(code, str(error)).rstrip('.')}.") from error
-    except BotoCoreError as error:
-        raise InputError(f"{source} cannot be read: {' '.join(str(error).split()).rstrip('.')}.") from error
+def _reading(source: str) -> AbstractContextManager[None]:
+    return aws.explained(f"Reading {source}")

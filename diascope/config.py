@@ -3,10 +3,12 @@
 from os.path import expanduser
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from diascope.backbones import BACKBONES, COMPACT_CNN
+from diascope.deployment_settings import DeploymentSettings
 from diascope.errors import nearest
+from diascope.schema import Section
 from diascope.statement import Statement
 
 DEMO = "demo"  # the source that is drawn on the spot
@@ -14,13 +16,8 @@ Policy = Literal["drop", "warn", "fail"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 PathText = Annotated[str, AfterValidator(expanduser)]  # shells leave the ~ in --set dataset.source=~/images
 Score = Annotated[float, Field(ge=0, le=1)]
+Floored = Literal["auroc", "balanced_accuracy", "accuracy", "sensitivity", "specificity"]
 Penalty = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A part of the experiment; unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AnnotationColumns(Section):
@@ -62,7 +59,7 @@ class DatasetConfig(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # of the archive
     layout: Literal["auto", "class_folders", "split_folders", "csv"] = "auto"
     annotations: Annotations | None = None
-    class_map: dict[str, str] = {}  # name in the data -> name of the class
+    class_map: dict[str, str] = Field(default={})  # name in the data -> name of the class
     patient_pattern: str | None = None  # regular expression on the file name; its first group is the patient
     splits: Splits = Splits()
     limits: ArchiveLimits = ArchiveLimits()
@@ -120,8 +117,8 @@ class CandidateConfig(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     backbone: str
     alpha: float | None = Field(default=None, gt=0)  # width multiplier of MobileNet and MobileNetV2
-    weights: PathText = "imagenet"  # imagenet, none, or a path to a Keras weights file
-    image_sizes: list[Annotated[int, Field(ge=32, le=1024)]] = []  # pixels; empty: the backbone's own
+    weights: PathText = "imagenet"  # imagenet, none, or a Keras weights file: a path or s3://
+    image_sizes: list[Annotated[int, Field(ge=32, le=1024)]] = Field(default=[])  # pixels; empty: the backbone's own
     layers: list[str] = Field(default=["last"], min_length=1)  # `last`, or names of Keras layers whose output is pooled
     pooling: list[Literal["avg", "max", "std"]] = Field(default=["avg"], min_length=1)
     feature_norm: Literal["l2", "none"] = "l2"  # every layer's pooled vector is scaled to length 1
@@ -187,13 +184,13 @@ class PromotionConfig(Section):
     """What a model must reach to go into production."""
 
     model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")  # name in the model registries
-    floors: dict[Literal["auroc", "balanced_accuracy", "accuracy", "sensitivity", "specificity"], Score] = {}
+    floors: dict[Floored, Score] = Field(default={})
     margin: float = Field(default=0.01, ge=0)  # AUROC that a new model may be worse by, at the interval's end
     replace: bool = False  # also where the two cannot be compared (other classes, other test images)
 
 
 class Experiment(Section):
-    """The parameters of the training pipeline."""
+    """The parameters of the pipelines."""
 
     dataset: DatasetConfig
     checks: ChecksConfig = ChecksConfig()
@@ -202,6 +199,7 @@ class Experiment(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     promotion: PromotionConfig
     card: Statement = Statement()
+    deployment: DeploymentSettings = DeploymentSettings()  # not of the training pipeline
     seed: int = Field(default=20, ge=0, lt=2**31)  # other seeds are made by adding to it
 
     @model_validator(mode="after")

@@ -14,10 +14,12 @@ import yaml
 from pydantic import Field, ValidationError
 
 from diascope import documents
-from diascope.config import CandidateConfig, Experiment, Section
+from diascope.config import CandidateConfig, Experiment
 from diascope.errors import InputError, nearest
 from diascope.overrides import Override, override
 from diascope.problems import KeyPath, Problem, check_schema, check_settings
+from diascope.sagemaker import check_sagemaker
+from diascope.schema import Section
 
 # Keys that ZenML would take, and why they are refused.
 REFUSED = {
@@ -67,9 +69,9 @@ class RunConfiguration(Section):
     substitutions: dict[str, str] = Field(default={})
 
     def resolved(self) -> str:
-        """The file as ZenML shall read it: every parameter with its value, steps by the ids they have in the run."""
+        """The file as ZenML shall read it to train: every parameter with its value, steps by their ids in the run."""
         document = self.model_dump(mode="json", exclude_unset=True, exclude={"parameters", "steps"})
-        document["parameters"] = self.parameters.model_dump(mode="json")
+        document["parameters"] = self.parameters.model_dump(mode="json", exclude={"deployment"})
         ids = step_ids(self.parameters.candidates)
         steps: dict[str, Any] = {}
         for name, section in self.steps.items():  # a function's name stands for all of its steps
@@ -149,7 +151,7 @@ def check(document: Any) -> list[Problem]:
     table = _settings_table()
     for path, settings in _settings_sections(document):
         problems += check_settings(table, settings, path)
-    return problems + _check_steps(document)
+    return problems + check_sagemaker(document) + _check_steps(document)
 
 
 def _with_reason(problem: Problem) -> Problem:
@@ -168,7 +170,7 @@ def _check_steps(document: dict[str, Any]) -> list[Problem]:
     valid = {*ids, *ids.values()}
     problems = []
     for name, step in steps:
-        if name not in valid:
+        if ids and name not in valid:
             text = f"there is no such step; the nearest is {nearest(str(name), valid)!r}"
             problems.append(Problem(("steps", name), text))
         elif name == "promote_model" and isinstance(step, dict) and step.get("enable_cache"):
@@ -177,13 +179,15 @@ def _check_steps(document: dict[str, Any]) -> list[Problem]:
 
 
 def _ids_as_far_as_known(parameters: Any) -> dict[str, str]:
-    """Where a candidate is wrong, every step that any candidate of its name could have."""
+    """Where a candidate is wrong, every step that any candidate of its name could have; {} where one has no name."""
     found = parameters.get("candidates") if isinstance(parameters, dict) else None
     candidates = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    if not candidates or not all(isinstance(each.get("name"), str) for each in candidates):
+        return {}
     try:
         return step_ids([CandidateConfig.model_validate(each, strict=True) for each in candidates])
     except ValidationError:
-        return _step_ids([(name := str(each.get("name")), name, True) for each in candidates])
+        return _step_ids([(each["name"], each["name"], True) for each in candidates])
 
 
 def _settings_sections(document: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

@@ -106,6 +106,8 @@ def _check_value(allowed: Mapping[str, Any], value: Any, path: KeyPath) -> list[
     types = [JSON_TYPES[name] for name in allowed["types"]]
     if not any(_has_type(value, kind) for _, kind in types):
         return [Problem(path, _should_be([name for name, _ in types], value))]
+    if "values" in allowed and isinstance(value, dict):  # its keys are the user's
+        return [problem for key in value for problem in _check_value(allowed["values"], value[key], (*path, key))]
     if "pattern" in allowed and isinstance(value, str) and not re.search(allowed["pattern"], value):
         return [Problem(path, f"should match {allowed['pattern']!r}, not {_shown(value)}")]
     return []

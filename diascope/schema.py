@@ -3,6 +3,12 @@
 from pydantic import BaseModel, ConfigDict
 
 
+class Section(BaseModel):
+    """A part of the experiment; unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
 class Frozen(BaseModel):
     """Unknown keys are errors, and values do not change."""
 

@@ -101,6 +101,29 @@ def fetch(
     return final
 
 
+def fetch_file(source: str, cache: Path | None = None) -> Path:
+    """Return a file that a path or an `s3://` address names, brought into the cache once, under its own name.
+
+    Raises InputError where it is not there, is no single file, or does not fit on the disk.
+    """
+    from filelock import FileLock
+
+    if not source.startswith("s3://"):
+        return Path(source)
+    found = _recognise(source, None)
+    if found.listing is None or not found.listing.single:
+        raise InputError(f"{source} is a folder: name a file in it.")
+    root = cache or default_cache()
+    folder = root / f"{_slug(found)}-{_digest(found.identity)[:16]}"
+    file = folder / Path(found.listing.items[0].key).name  # Keras tells the format from its ending
+    with _storage_named(root):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not file.is_file():
+                buckets.download_object(found.listing, file, source)
+    return file
+
+
 def fingerprint(source: str, sha256: str | None = None) -> str:
     """Return a hash that changes when the source does, as far as can be told without downloading it.
 

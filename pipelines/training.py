@@ -1,7 +1,6 @@
 """From a folder of images to the best candidate, honestly evaluated and promoted if it deserves it."""
 
 from zenml import pipeline
-from zenml.enums import ExecutionMode
 
 from diascope import sources
 from diascope.config import (
@@ -25,7 +24,7 @@ from steps.select_model import select_model
 from steps.train_model import train_model
 
 
-@pipeline(execution_mode=ExecutionMode.FAIL_FAST)
+@pipeline
 def training(
     dataset: DatasetConfig,
     candidates: list[CandidateConfig],

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from diascope.errors import InputError
 from diascope.summary import Outcome
+from pipelines.code import check_code
+from pipelines.images import with_images
+from pipelines.remote_run import for_steps_elsewhere, wait_for
 from pipelines.report import write_report
 
 if TYPE_CHECKING:
+    from zenml.enums import ExecutionMode
     from zenml.models import ModelVersionResponse, PipelineRunResponse
 
     from diascope.dataset import Dataset
@@ -23,10 +27,30 @@ def train(configuration: str, *, cached: bool) -> Outcome:
 
     with TemporaryDirectory() as folder:
         path = Path(folder, "resolved.yaml")
-        path.write_text(configuration, encoding="utf-8")
-        run = training.with_options(config_path=str(path), enable_cache=None if cached else False)()
+        path.write_text(_for_stack(configuration), encoding="utf-8")
+        run = training.with_options(
+            config_path=str(path), enable_cache=None if cached else False, execution_mode=_execution_mode()
+        )()
     assert run is not None  # only a schedule starts none, and the checks refuse it
-    return _read(run)
+    return _read(wait_for(run))
+
+
+def _for_stack(configuration: str) -> str:
+    from stacks.here import runs_here
+
+    if runs_here():
+        return with_images(configuration)
+    check_code()
+    return with_images(for_steps_elsewhere(configuration))
+
+
+def _execution_mode() -> "ExecutionMode":
+    """End at the first failure; where the orchestrator cannot (SageMaker), what does not depend on it goes on."""
+    from zenml.client import Client
+    from zenml.enums import ExecutionMode
+
+    supported = Client().active_stack.orchestrator.supported_execution_modes
+    return ExecutionMode.FAIL_FAST if ExecutionMode.FAIL_FAST in supported else ExecutionMode.CONTINUE_ON_FAILURE
 
 
 def _read(run: "PipelineRunResponse") -> Outcome:

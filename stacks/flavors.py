@@ -4,11 +4,22 @@ Importing ZenML takes seconds and a mistyped key must be refused in less than on
 `diascope/settings.json`. After an upgrade of ZenML: `python -m stacks.flavors`.
 """
 
+import inspect
 import json
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 CHECKED = {"aws", "default", "local", "local_docker", "mlflow", "s3", "sagemaker"}  # flavors of the stacks made here
+JSON_TYPES = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    NoneType: "null",
+}
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "diascope" / "settings.json"
 
 
@@ -16,7 +27,8 @@ def describe_settings() -> dict[str, Any]:
     """What may stand under each settings key that the installed ZenML knows.
 
     A value is `{"keys": {name: value, …}}` for a mapping with known keys, else any of `types` (JSON type names),
-    `enum` and `pattern`; an empty value says that anything goes, as it does for flavors that no stack here uses.
+    `values` (of a mapping whose keys are free), `enum` and `pattern`; an empty value says that anything goes, as it
+    does for flavors that no stack here uses.
     """
     from zenml.stack.flavor_registry import FlavorRegistry
     from zenml.utils.settings_utils import get_general_settings
@@ -29,7 +41,29 @@ def describe_settings() -> dict[str, Any]:
         described[f"{flavor.type}.{flavor.name}"] = (
             _describe_class(_settings_class(flavor.config_class)) if checked else {}
         )
+    described["orchestrator.sagemaker"]["keys"] |= _describe_jobs()
     return dict(sorted(described.items()))
+
+
+def _describe_jobs() -> dict[str, Any]:
+    """The arguments that ZenML hands on to SageMaker's library, which swallows those that it does not know."""
+    from sagemaker.estimator import Estimator
+    from sagemaker.processing import Processor
+
+    return {"estimator_args": _describe_arguments(Estimator), "processor_args": _describe_arguments(Processor)}
+
+
+def _describe_arguments(made: type) -> dict[str, Any]:
+    parameters = inspect.signature(made).parameters.values()
+    named = [each for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    return {"keys": {each.name: _describe_hint(each.annotation) for each in sorted(named, key=lambda each: each.name)}}
+
+
+def _describe_hint(hint: Any) -> dict[str, Any]:
+    """A type hint as JSON types; those of pipeline variables, which no file can name, are left out."""
+    alternatives = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    types = {JSON_TYPES[kind] for each in alternatives if (kind := get_origin(each) or each) in JSON_TYPES}
+    return {"types": sorted(types)} if types else {}
 
 
 def _settings_class(config_class: type) -> type | None:
@@ -60,7 +94,9 @@ def _describe(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
         return _merged([_describe(each, definitions) for each in schema["anyOf"]])
     if "enum" in schema or "const" in schema:
         return {"enum": schema.get("enum", [schema.get("const")])}
-    described = {"types": [schema["type"]]} if "type" in schema else {}
+    described: dict[str, Any] = {"types": [schema["type"]]} if "type" in schema else {}
+    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+        described["values"] = _describe(schema["additionalProperties"], definitions)
     return described | ({"pattern": schema["pattern"]} if "pattern" in schema else {})
 
 

@@ -1,5 +1,7 @@
 """Which stack does a run use, and what is made for somebody who has none?"""
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,14 @@ def ensure_tracking_stack() -> str:
         return active.name
     if active.name != "default":
         raise InputError(_no_tracker(active.name))
+    return use_local_stack()
+
+
+def use_local_stack() -> str:
+    """Register the stack `local` unless it is there, activate it and give its name; raises InputError."""
+    from zenml.client import Client
+
+    client = Client()
     with _alone():
         local = _find_stack(client) or _register(client)
     if not _tracks(local):  # somebody's own stack of this name
@@ -76,7 +86,7 @@ def _register(client: "Client") -> "StackResponse":
     from zenml.enums import StackComponentType
     from zenml.exceptions import EntityExistsError
 
-    default = client.active_stack_model.components
+    default = client.get_stack("default", allow_name_prefix_match=False).components
     components = {
         kind: default[kind][0].id for kind in (StackComponentType.ORCHESTRATOR, StackComponentType.ARTIFACT_STORE)
     }
@@ -103,3 +113,19 @@ def _component(client: "Client", kind: "StackComponentType", name: str, flavor: 
         f"The stack {STACK!r} cannot be registered: the names {name!r} and '{name}-diascope' of the {kind.value} are "
         "taken by components of another kind; register a stack with an experiment tracker and `zenml stack set` it."
     )
+
+
+def main() -> int:
+    """Use the local stack: `python -m stacks.local`."""
+    os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
+    os.environ.setdefault("ZENML_LOGGING_VERBOSITY", "CRITICAL")  # what goes wrong is said here
+    try:
+        print(f"The stack {use_local_stack()!r} is active.")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

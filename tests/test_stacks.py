@@ -111,6 +111,18 @@ def test_an_interrupted_first_run_is_finished(client):
     assert client.active_stack.experiment_tracker.id == left.id
 
 
+def test_the_local_stack_is_made_and_used_from_another_one(client, capsys):
+    from stacks.local import main
+
+    stack(client, "mine", tracker(client, "remote", tracking_uri="https://mlflow.example.org", tracking_token="x"))
+
+    assert main() == 0
+    assert capsys.readouterr().out == "The stack 'local' is active.\n"
+    assert client.active_stack_model.name == "local"
+    assert flavors(client)["orchestrator"] == "local"
+    assert client.active_stack.experiment_tracker.name == "mlflow"  # not the one of the stack before
+
+
 def test_somebody_elses_tracker_of_that_name_is_not_used(client):
     from stacks.local import ensure_tracking_stack
 
@@ -177,7 +189,7 @@ def test_settings_table_is_that_of_the_installed_zenml(store):
     assert json.loads(SETTINGS_FILE.read_text()) == describe_settings(), "run `python -m stacks.flavors`"
 
 
-@pytest.mark.parametrize("name", ["demo", "chest_ct", "folder"])
+@pytest.mark.parametrize("name", ["demo", "chest_ct", "folder", "fine_tune"])
 def test_zenml_understands_what_it_is_given(store, tmp_path, name):
     from zenml.config.pipeline_run_configuration import PipelineRunConfiguration
 
@@ -193,6 +205,6 @@ def test_zenml_understands_what_it_is_given(store, tmp_path, name):
         == load(ROOT / "configs" / f"{name}.yaml").parameters.promotion.model
     )
     assert configuration.steps["promote_model"].extra == {"a": 1}
-    assert configuration.settings["orchestrator.sagemaker"].model_extra == {"synchronous": True}
+    assert configuration.settings["orchestrator.sagemaker"].model_extra["synchronous"] is True
     assert (configuration.retry.max_retries, configuration.tags, configuration.environment) == (2, ["x"], {"A": "b"})
     assert configuration.enable_cache is None
