@@ -1,4 +1,4 @@
-"""Train, compare, evaluate and promote a medical image classifier, and package it: `python run.py --training`."""
+"""Train, compare, evaluate and promote a medical image classifier, and serve it: `python run.py --training`."""
 
 import argparse
 import os
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 ROOT = Path(__file__).resolve().parent
-TARGETS = ("bento", "container")
+PLACES = ("container", "sagemaker", "lambda", "ecs", "kubernetes")  # that a model is served from
+TARGETS = ("bento", *PLACES)
 DONE, FAILED, WRONG_INPUT, NOT_PROMOTED, INTERRUPTED = 0, 1, 2, 3, 130
 STOPPED = ("RunInterruptedException", "RunStoppedException")  # what ZenML makes of SIGTERM and its dashboard's button
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong input, 3 not promoted (--require-promotion), 130 interrupted."
@@ -28,12 +29,12 @@ STARTS_ANEW = "the same command starts anew"
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; gives the exit status."""
     options = _parse(argv)
-    act = _report if options.report else _deploy if options.deployment else _train
-    again = STARTS_ANEW if options.deployment else GOES_ON
+    act = _action(options)
+    again = GOES_ON if options.training else STARTS_ANEW
     try:
         return act(options)
-    except KeyboardInterrupt:
-        return _say(f"Interrupted: {again}.", INTERRUPTED)
+    except KeyboardInterrupt as interrupt:  # the one that ends waiting for a run elsewhere says what becomes of it
+        return _say(str(interrupt) or f"Interrupted: {again}.", INTERRUPTED)
     except Exception as error:
         if type(error).__name__ in STOPPED:
             return _say(f"Interrupted: {again}.", INTERRUPTED)
@@ -42,13 +43,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(*_told(error, again))
 
 
+def _action(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    if options.deployment:
+        return _status if options.status else _delete if options.delete else _deploy
+    return _report if options.report else _roll_back if options.rollback else _train
+
+
 def _told(error: Exception, again: str) -> tuple[str, int]:
     """The sentence and the exit status that an error ends with."""
     from diascope.errors import InputError
-    from diascope.failures import find_cause, in_a_line, is_disk_full
+    from diascope.failures import find_cause, find_lost_tracking, in_a_line, is_disk_full
 
     if wrong := find_cause(error, InputError):
         return str(wrong), WRONG_INPUT
+    if lost := find_lost_tracking(error):
+        return f"{lost}; {again}.", FAILED
+    if type(error).__name__ == "RunFailed":
+        return f"{error} What was finished is kept: {again}.", FAILED
     if is_disk_full(error):
         return f"The disk is full: free some space; {again}. TMPDIR says where steps work.", FAILED
     return f"The run failed: {in_a_line(error)} (--debug shows where)", FAILED
@@ -58,21 +69,32 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__, epilog=EXIT_STATUS, allow_abbrev=False)
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--training", action="store_true", help="train, compare, evaluate and promote")
-    action.add_argument("--deployment", action="store_true", help="package the production model, and try the container")
+    action.add_argument("--deployment", action="store_true", help="package the production model, try it, and serve it")
+    action.add_argument("--rollback", action="store_true", help="put the model before back into production")
     action.add_argument("--report", action="store_true", help="write the production model's report, print its path")
     add = parser.add_argument
     add("--config", default="demo", metavar="NAME|PATH", help="a file, or a name under configs/ (default: demo)")
     add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a value, in YAML; repeatable")
     add("--no-cache", action="store_true", help="run every step, and build every layer, also where nothing has changed")
+    add("--upload", action="store_true", help="put local images and weights into S3 where steps run elsewhere")
     add("--require-promotion", action="store_true", help="exit with 3 where the model is not promoted")
-    add("--target", choices=TARGETS, help="where --deployment ends (default: container where a Docker engine answers)")
+    add("--target", choices=TARGETS, help="where the model is to serve (default: nowhere, its container is only tried)")
+    add("--status", action="store_true", help="with --deployment --target: how the service there is doing")
+    add("--delete", action="store_true", help="with --deployment --target: remove the service there")
     add("--json", action="store_true", help="print the result as one JSON object on the last line")
     add("--debug", action="store_true", help="show all logs, and where an error comes from")
     options = parser.parse_args(argv)
-    if options.require_promotion and options.deployment:
-        parser.error("--require-promotion goes with --training: a deployment promotes nothing")
-    if options.target and not options.deployment:
-        parser.error("--target goes with --deployment alone")
+    if options.require_promotion and not options.training:
+        parser.error("--require-promotion goes with --training: nothing else promotes by the gate")
+    if options.upload and not options.training:
+        parser.error("--upload goes with --training")
+    for name in ("target", "status", "delete"):
+        if getattr(options, name) and not options.deployment:
+            parser.error(f"--{name} goes with --deployment alone")
+    if (options.status or options.delete) and options.target not in PLACES:
+        parser.error(f"say which service is meant: --target {', '.join(PLACES[:-1])} or {PLACES[-1]}")
+    if options.status and options.delete:
+        parser.error("--status and --delete do not go together")
     return options
 
 
@@ -84,10 +106,13 @@ def _train(options: argparse.Namespace) -> int:
     check_inputs(configuration.parameters)
     start_zenml(options.debug)
     from diascope.summary import as_json, print_table
-    from pipelines.training_run import train
     from stacks.local import ensure_tracking_stack
+    from stacks.ready import make_ready
 
     announced = f"Training {options.config} on stack {ensure_tracking_stack()!r}."
+    configuration = make_ready(configuration, upload=options.upload)
+    from pipelines.training_run import train  # after the checks: it imports what the steps import
+
     with _progress(list(step_ids(configuration.parameters.candidates)), announced, options):
         outcome = train(configuration.resolved(), cached=not options.no_cache)
     _print(outcome, as_json, print_table, options)
@@ -96,20 +121,62 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    configuration = _configuration(options)
+    parameters = _configuration(options).parameters
     container = _makes_container(options.target)
+    target = _place(options.target, keep=parameters.deployment.container.keep)
     start_zenml(options.debug)
     from diascope.deployment import as_json, print_table
-    from pipelines.deployment_run import active_stack, deploy, step_names
+    from pipelines.deployment_run import active_stack, check_target, deploy, step_names
     from pipelines.production import find_release
+    from stacks.here import use_stack_here
 
-    release = find_release(configuration.parameters.promotion.model)
-    with _progress(step_names(container), f"Packaging {release.tag} on stack {active_stack()!r}.", options):
-        deployment = deploy(release, container=container, fresh=options.no_cache)
+    chosen, stack = active_stack(), use_stack_here()
+    if stack != chosen:
+        print(f"Stack {chosen!r} has no Docker engine for its steps: this runs on {stack!r}, here.", file=sys.stderr)
+    release, settings = find_release(parameters.promotion.model), parameters.deployment
+    if target:
+        check_target(target, release, settings)
+    doing = f"Deploying {release.tag} to {target}" if target else f"Packaging {release.tag}"
+    with _progress(step_names(container, target), f"{doing} on stack {stack!r}.", options):
+        deployment = deploy(release, container=container, fresh=options.no_cache, target=target, settings=settings)
     _print(deployment, as_json, print_table, options)
     if not container and options.target is None:
         again = _with_container(options)
         print(f"No Docker engine answers here. Where one does, go on with\n  {again}", file=sys.stderr)
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    parameters = _configuration(options).parameters
+    start_zenml(options.debug)
+    from diascope.deployment import print_rows
+    from pipelines.service import service_status
+
+    status = service_status(parameters.promotion.model, options.target, parameters.deployment)
+    _print(status.model_dump(), dict, print_rows, options)
+    return FAILED if status.state == "failed" else DONE
+
+
+def _delete(options: argparse.Namespace) -> int:
+    parameters = _configuration(options).parameters
+    start_zenml(options.debug)
+    from diascope.deployment import print_removed
+    from pipelines.service import delete_service
+
+    removed = delete_service(parameters.promotion.model, options.target, parameters.deployment)
+    _print({"target": options.target, "removed": removed}, dict, print_removed, options)
+    return DONE
+
+
+def _roll_back(options: argparse.Namespace) -> int:
+    configuration = _configuration(options)
+    start_zenml(options.debug)
+    from pipelines.rollback import Rollback, roll_back
+    from stacks.local import ensure_tracking_stack
+
+    ensure_tracking_stack()
+    rolled = roll_back(configuration.parameters.promotion.model)
+    _print(rolled, Rollback.as_json, lambda done, console: console.print(done.sentence, soft_wrap=True), options)
     return DONE
 
 
@@ -133,9 +200,14 @@ def _makes_container(target: str | None) -> bool:
     from diascope.errors import InputError
 
     container = target != "bento" and find_engine() is not None
-    if target == "container" and not container:
+    if target in PLACES and not container:
         raise InputError("No Docker engine answers: start one, or end at the bento with --target bento.")
     return container
+
+
+def _place(target: str | None, *, keep: bool) -> str | None:
+    """Where the model shall be served, if anywhere: without --target, the container is tried and stopped."""
+    return None if target in (None, "bento") or (target == "container" and not keep) else target
 
 
 def _with_container(options: argparse.Namespace) -> str:
@@ -174,6 +246,8 @@ def start_zenml(debug: bool) -> None:
     os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "INFO" if debug else "ERROR")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")  # a minute; MLflow's own 7 are four
+    os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if debug else "3")
     os.environ["ZENML_LOGGING_VERBOSITY"] = "DEBUG" if debug else "INFO"  # progress is read from INFO
 
@@ -186,6 +260,7 @@ def start_zenml(debug: bool) -> None:
     root = logging.getLogger()
     if not debug:
         root.handlers = [handler for handler in root.handlers if not isinstance(handler, ZenMLConsoleHandler)]
+        logging.getLogger("sagemaker.config").setLevel(logging.WARNING)  # where it looks for defaults
 
 
 def _say(text: str, status: int) -> int:

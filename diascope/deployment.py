@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,19 +31,25 @@ class Release(Frozen):
     statement: Statement = Statement()
 
     @property
+    def service(self) -> str:
+        """Name of the service at whatever target."""
+        return plain_name(self.name)
+
+    @property
     def tag(self) -> str:
         """Name and version of the bento and the image, as both BentoML and Docker take them."""
-        return f"{self._plain_name}:{self.version}"
+        return f"{self.service}:{self.version}"
 
     @property
     def stored_as(self) -> str:
         """Name and version in BentoML's model store."""
-        return f"{STORED_AS}:{self._plain_name}-{self.version}"
+        return f"{STORED_AS}:{self.service}-{self.version}"
 
-    @property
-    def _plain_name(self) -> str:
-        plain = re.sub(r"[^a-z0-9._-]+", "-", self.name.lower())
-        return re.sub(r"[._-]{2,}", "-", plain).strip("._-") or STORED_AS
+
+def plain_name(model: str) -> str:
+    """A model's name as both BentoML and Docker take it."""
+    plain = re.sub(r"[^a-z0-9._-]+", "-", model.lower())
+    return re.sub(r"[._-]{2,}", "-", plain).strip("._-") or STORED_AS
 
 
 class Bento(Frozen):
@@ -76,6 +83,18 @@ class Pushed(Frozen):
     digest: str
 
 
+class Served(Frozen):
+    """What serves at a target, and how near its answers came to what was measured."""
+
+    target: str
+    service: str
+    version: int
+    url: str  # empty: nothing serves yet, and `resources` says what was made
+    resources: dict[str, str]
+    previous: int | None  # the version that served before
+    parity: Parity | None  # None where no image was asked
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A finished deployment, read back from its artifacts."""
@@ -89,12 +108,13 @@ class Deployment:
     image: Image | None
     smoke: Smoke | None
     pushed: Pushed | None
+    served: Served | None
     seconds: float
     step_seconds: dict[str, float] = field(default_factory=dict)
 
 
 def as_json(deployment: Deployment) -> dict[str, Any]:
-    """The deployment as one JSON object; null where there is no container."""
+    """The deployment as one JSON object; null where there is no container, or no target."""
     release, bento, image, smoke = deployment.release, deployment.bento, deployment.image, deployment.smoke
     return {
         "pipeline": "deployment",
@@ -109,6 +129,7 @@ def as_json(deployment: Deployment) -> dict[str, Any]:
         "image_mb": image.megabytes if image else None,
         "ready_seconds": smoke.ready_seconds if smoke else None,
         "pushed": deployment.pushed.uri if deployment.pushed else None,
+        "deployed": deployment.served.model_dump() if deployment.served else None,
         "parity": deployment.parity.model_dump(),
         "smoke": {**smoke.parity.model_dump(), "milliseconds": smoke.milliseconds} if smoke else None,
         "seconds": {"total": deployment.seconds, "steps": deployment.step_seconds},
@@ -116,13 +137,41 @@ def as_json(deployment: Deployment) -> dict[str, Any]:
 
 
 def print_table(deployment: Deployment, console: "Console") -> None:
-    """The deployment as a table and the commands that start it."""
+    """The deployment as a table, and what to do next."""
+    console.print(_table(deployment))
+    console.print(_next(deployment), highlight=False, markup=False, soft_wrap=True)
+
+
+def _next(deployment: Deployment) -> str:
+    served = deployment.served
+    if served and served.url:
+        return f"\nLook at         {served.url}, the model card at /card"
+    if served:  # nobody runs it yet
+        return f"\nGo on with      {served.resources['next']}"
     commands = f"\nServe it        bentoml serve {deployment.bento.tag}"
     if deployment.image:
         commands += f"\nIn a container  {docker_command(deployment.image.tag)}"
-    commands += "\nThen look at    http://127.0.0.1:3000, the model card at /card"
-    console.print(_table(deployment))
-    console.print(commands, highlight=False, markup=False, soft_wrap=True)
+    return commands + "\nThen look at    http://127.0.0.1:3000, the model card at /card"
+
+
+def print_rows(told: Mapping[str, object], console: "Console") -> None:
+    """What is told by name, as a table; what is not known is left out."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in told.items():
+        if value is not None:
+            table.add_row("URL" if name == "url" else name.capitalize(), str(value))
+    console.print(table)
+
+
+def print_removed(told: Mapping[str, Any], console: "Console") -> None:
+    """What was removed from a target, a line each."""
+    removed = told["removed"] or [f"nothing: {told['target']} has no such service"]
+    for each in removed:
+        console.print(f"Removed {each}", highlight=False, markup=False, soft_wrap=True)
 
 
 def docker_command(image: str) -> str:
@@ -149,6 +198,12 @@ def _table(deployment: Deployment) -> "Table":
         table.add_row("Container", f"{_same(smoke.parity)}; {ready}")
     if deployment.pushed:
         table.add_row("Pushed", f"{deployment.pushed.uri} ({deployment.pushed.digest.rpartition('@')[2]})")
+    if served := deployment.served:
+        where = (
+            f"{served.target}: {served.url or 'not yet, for no cluster is configured here; the manifests are written'}"
+        )
+        before = f", in place of version {served.previous}" if served.previous not in (None, served.version) else ""
+        table.add_row("Serves", f"{where}{before}{f'; {_same(served.parity)}' if served.parity else ''}")
     table.add_row("Run", f"{deployment.run_name} ({deployment.status}) on stack {deployment.stack}")
     table.add_row("", f"{deployment.seconds:.1f} s", style="dim")
     return table

@@ -47,7 +47,7 @@ class Container:
 def find_engine() -> str | None:
     """Return the version of the engine that answers, if one does."""
     try:
-        return _docker("version", "--format", "{{.Server.Version}}", seconds=20).strip() or None
+        return command("version", "--format", "{{.Server.Version}}", seconds=20).strip() or None
     except DockerError:
         return None
 
@@ -58,12 +58,14 @@ def build(context: Path, image: str, labels: Mapping[str, str], *, fresh: bool =
     said += [part for name, value in labels.items() for part in ("--label", f"{name}={value}")]
     said += [part for name in PASSED_ON if os.environ.get(name) for part in ("--build-arg", name)]
     file = context / "env" / "docker" / "Dockerfile"
-    _docker("build", *_network(), *said, "--file", str(file), "--tag", image, str(context), environment=_buildkit())
+    command(
+        "build", *network_options(), *said, "--file", str(file), "--tag", image, str(context), environment=_buildkit()
+    )
 
 
 def megabytes(image: str) -> float:
     """Return an image's size in MB (10^6 bytes), all layers together."""
-    return int(_docker("image", "inspect", "--format", "{{.Size}}", image)) / 1e6
+    return int(command("image", "inspect", "--format", "{{.Size}}", image)) / 1e6
 
 
 @contextmanager
@@ -77,35 +79,35 @@ def running(image: str, *options: str) -> Iterator[Container]:
     DockerError: it does not start, ends, is not ready within a minute, or does not stop by itself.
     """
     name = f"diascope-{secrets.token_hex(6)}"  # known before it runs, so that it goes whatever happens
-    network = _network()
+    network = network_options()
     own = _free_port() if network == ["--network=host"] else None
     listening = ["--env", f"PORT={own}"] if own else ["--publish", f"127.0.0.1::{PORT}"]
     start = time.monotonic()
     try:
-        _docker("run", "--detach", "--name", name, *NARROW, *network, *listening, *options, image)
-        url = f"http://127.0.0.1:{own or _docker('port', name, f'{PORT}/tcp').split()[0].rpartition(':')[2]}"
-        _wait(name, url)
+        command("run", "--detach", "--name", name, *NARROW, *network, *listening, *options, image)
+        url = f"http://127.0.0.1:{own or command('port', name, f'{PORT}/tcp').split()[0].rpartition(':')[2]}"
+        wait(name, url)
         yield Container(name, url, time.monotonic() - start)
-        _docker("stop", f"--time={STOP_SECONDS}", name)
-        if status := int(_docker("inspect", "--format", "{{.State.ExitCode}}", name)):
+        command("stop", f"--time={STOP_SECONDS}", name)
+        if status := int(command("inspect", "--format", "{{.State.ExitCode}}", name)):
             raise DockerError(f"The container did not stop by itself within {STOP_SECONDS} seconds (status {status}).")
     except Exception:
         log.info("%s", _logs(name))
         raise
     finally:
         with suppress(DockerError):  # there is none yet
-            _docker("rm", "--force", name)
+            command("rm", "--force", name)
 
 
 def push(image: str, target: str, credentials: tuple[str, str] | None) -> str:
     """Push an image under another name and return its digest there; signs in for this one time."""
-    _docker("tag", image, target)
+    command("tag", image, target)
     try:
         with _signed_in(target.partition("/")[0], credentials) as options:
-            _docker("push", target, client=options)
-        digests = json.loads(_docker("image", "inspect", "--format", "{{json .RepoDigests}}", target))
+            command("push", target, client=options)
+        digests = json.loads(command("image", "inspect", "--format", "{{json .RepoDigests}}", target))
     finally:
-        _docker("rmi", "--no-prune", target)  # the name alone; the image keeps its own
+        command("rmi", "--no-prune", target)  # the name alone; the image keeps its own
     repository = _as_listed(target.rpartition(":")[0])
     digest = next((each for each in digests if each.startswith(f"{repository}@")), None)
     if digest is None:
@@ -113,14 +115,14 @@ def push(image: str, target: str, credentials: tuple[str, str] | None) -> str:
     return digest
 
 
-def _docker(
+def command(
     verb: str,
     *arguments: str,
     client: Sequence[str] = (),
     seconds: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run `docker`, with options of the client itself, and return what it printed."""
+    """Run `docker`, with options of the client itself, and return what it printed; raises DockerError."""
     program = shutil.which("docker")
     if program is None:
         raise DockerError("There is no `docker` command.")
@@ -152,9 +154,13 @@ def _reason(output: str) -> str:
 
 
 def _buildkit() -> dict[str, str]:
-    """Clients before 23 have BuildKit built in but switched off; later ones choose by what is installed."""
-    version = _docker("version", "--format", "{{.Client.Version}}")
-    return {"DOCKER_BUILDKIT": "1"} if "DOCKER_BUILDKIT" not in os.environ and int(version.split(".")[0]) < 23 else {}
+    """Clients before 23 have BuildKit built in but switched off; later ones choose by what is installed.
+
+    What later ones add to an image of their own accord makes an index of it, which AWS Lambda does not take.
+    """
+    version = command("version", "--format", "{{.Client.Version}}")
+    old = "DOCKER_BUILDKIT" not in os.environ and int(version.split(".")[0]) < 23
+    return {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"} | ({"DOCKER_BUILDKIT": "1"} if old else {})
 
 
 def _as_listed(repository: str) -> str:
@@ -163,7 +169,8 @@ def _as_listed(repository: str) -> str:
     return rest.removeprefix("library/") if server in DOCKER_HUB else repository
 
 
-def _network() -> list[str]:
+def network_options() -> list[str]:
+    """Options of `docker build` and `docker run` for the network that the user has named, if any."""
     return [f"--network={name}"] if (name := os.environ.get(NETWORK, "").strip()) else []
 
 
@@ -173,23 +180,25 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(name: str, url: str) -> None:
+def wait(name: str, url: str) -> None:
+    """Return when a container is ready; raises DockerError where it ends, or is not within a minute."""
     end = time.monotonic() + PATIENCE
     while not _becomes_ready(url, seconds=1):  # asking the engine costs time that the container needs
-        if _docker("inspect", "--format", "{{.State.Running}}", name).strip() != "true":
-            raise DockerError(f"The container ended: {_last_words(name)}")
+        if command("inspect", "--format", "{{.State.Running}}", name).strip() != "true":
+            raise DockerError(f"The container ended: {last_words(name)}")
         if time.monotonic() > end:
-            raise DockerError(f"The container is not ready after {PATIENCE:g} seconds: {_last_words(name)}")
+            raise DockerError(f"The container is not ready after {PATIENCE:g} seconds: {last_words(name)}")
 
 
 def _becomes_ready(url: str, seconds: float) -> bool:
     end = time.monotonic() + seconds
-    while not (ready := _is_ready(url)) and time.monotonic() < end:
+    while not (ready := is_ready(url)) and time.monotonic() < end:
         time.sleep(0.02)
     return ready
 
 
-def _is_ready(url: str) -> bool:
+def is_ready(url: str) -> bool:
+    """Return whether the service there says that it is ready."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(f"{url}/readyz", timeout=2) as response:
@@ -198,7 +207,7 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _last_words(name: str) -> str:
+def last_words(name: str) -> str:
     """The last error that a container wrote, or else its last line."""
     lines = [line.strip() for line in _logs(name).splitlines() if line.strip()]
     errors = [line for line in lines if ERROR.match(line)]
@@ -207,9 +216,9 @@ def _last_words(name: str) -> str:
 
 def _logs(name: str) -> str:
     """What a container wrote to either stream, in its order; empty where it never was."""
-    command = [shutil.which("docker") or "docker", "logs", name]
+    called = [shutil.which("docker") or "docker", "logs", name]
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+        called, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
     )
     return "" if done.returncode else done.stdout
 

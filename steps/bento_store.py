@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parent.parent
 TIMES = {"bento.yaml", "model.yaml"}  # the files that say when something was made
+CREATED = re.compile(r"(creation_time: ?'?)[^'\n]+")
 
 
 class BentoError(RuntimeError):
@@ -70,16 +72,20 @@ def build(release: Release) -> Bento:
 
 
 @contextmanager
-def context(bento: Bento) -> Iterator[Path]:
+def context(bento: Bento, created: str) -> Iterator[Path]:
     """Give a folder that an image can be built from: the bento with its model in it.
 
+    Everything in it is from the time `created` (ISO 8601), so that Docker takes equal contents for the same image.
     `bentoml containerize` would do the same, but since 1.4.36 finds a Dockerfile template only below the folder that
     it is started in (BentoML issue 5566).
     """
     import bentoml
 
     with TemporaryDirectory() as scratch:
-        yield Path(bentoml.bentos.export_bento(bento.tag, f"{scratch}/bento", output_format="folder"))
+        folder = Path(bentoml.bentos.export_bento(bento.tag, f"{scratch}/bento", output_format="folder"))
+        for path in (path for path in folder.rglob("*") if path.name in TIMES):
+            path.write_text(CREATED.sub(rf"\g<1>{created}", path.read_text(encoding="utf-8")), encoding="utf-8")
+        yield folder
 
 
 def _run_build(release: Release) -> None:

@@ -19,7 +19,7 @@ def build_image(release: Release, bento: Bento, fresh: bool) -> Annotated[Image,
         "diascope.model": release.name,
         "diascope.bento": bento.digest,
     }
-    with bento_store.context(bento) as folder:
+    with bento_store.context(bento, release.created) as folder:
         docker.build(folder, release.tag, labels, fresh=fresh)
     image = Image(tag=release.tag, megabytes=docker.megabytes(release.tag))
     log_result("image", image)

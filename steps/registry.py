@@ -7,6 +7,7 @@ import numpy as np
 
 from diascope.classifier import Classifier
 from diascope.dataset import Dataset
+from diascope.errors import InputError
 from diascope.evaluation import EvaluationRecord, probability_columns
 from diascope.promotion import Champion, Decision
 from diascope.statement import Statement
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from zenml.models import ModelVersionResponse
 
 ALIAS = "champion"
+BEFORE = "production_before"  # key of a version's metadata: the versions whose place it took, the last at the end
 LINKED = ("dataset", "classifier", "evaluation")  # artifacts that travel with a model version
 
 
@@ -122,11 +124,55 @@ def register(
 
 
 def set_production(model: str, version: "ModelVersionResponse") -> None:
-    """Make a version the one in production; the previous one is archived."""
+    """Make a version the one in production; the previous one is archived, and the version knows which it was."""
+    present = Production.find(model)
+    history = before(present.version) if present else []
+    if present and present.version.id != version.id:
+        history.append(present.version.number)
+    _set(model, version, history)
+
+
+def put_back(model: str, version: "ModelVersionResponse", present: "ModelVersionResponse") -> None:
+    """Make a version of those `before` the present one the one in production again; the present one is archived.
+
+    Raises InputError where the tracker of the active stack does not know it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    history = before(present)
+    try:
+        _set(model, version, history[: history.index(version.number)])
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise InputError(
+            f"The active stack's MLflow has no version {version.run_metadata.get('mlflow_version')} of {model!r}: "
+            "choose the stack that it was trained on with `zenml stack set NAME`."
+        ) from error
+
+
+def before(version: "ModelVersionResponse") -> list[int]:
+    """Return the numbers of the versions that were in production before this one, the last of them at the end."""
+    from zenml.client import Client
+    from zenml.enums import ModelStages
+    from zenml.utils.pagination_utils import depaginate
+
+    noted = version.run_metadata.get(BEFORE)
+    if isinstance(noted, list):
+        return [int(str(number)) for number in noted]
+    # It came into production when nothing was noted yet: what is known is the order in which they were trained.
+    name = version.model.name
+    archived = depaginate(Client().list_model_versions, model_name_or_id=name, stage=ModelStages.ARCHIVED)
+    return sorted(each.number for each in archived if each.number < version.number)
+
+
+def _set(model: str, version: "ModelVersionResponse", history: list[int]) -> None:
+    from zenml import log_metadata
     from zenml.client import Client
     from zenml.enums import ModelStages
 
     _mlflow_client().set_registered_model_alias(model, ALIAS, str(version.run_metadata["mlflow_version"]))
+    log_metadata(metadata={BEFORE: history}, model_version_id=version.id)
     Client().update_model_version(model, version.id, stage=ModelStages.PRODUCTION, force=True)
 
 
@@ -161,8 +207,9 @@ def _register_in_mlflow(model: str, tracked_model: str) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    run = mlflow.models.get_model_info(tracked_model).run_id
-    return str(client.create_model_version(model, tracked_model, run_id=run).version)
+    info = mlflow.models.get_model_info(tracked_model)  # a server wants to know both of them; sqlite asks for neither
+    made = client.create_model_version(model, tracked_model, run_id=info.run_id, model_id=info.model_id)
+    return str(made.version)
 
 
 def _mlflow_client() -> "MlflowClient":

@@ -418,3 +418,78 @@ def test_bentoml_containerize_makes_the_same(deployed, image, tmp_path):
         assert sum(a == b for a, b in zip(ours, theirs, strict=True)) >= len(ours) - 2  # bento.yaml says when
     finally:
         subprocess.run(["docker", "rmi", "--force", other], capture_output=True, check=False)
+
+
+# Serving in this machine's engine
+
+
+@pytest.fixture
+def at_a_port(deployed, image, model) -> Iterator[list[str]]:
+    """Arguments of a deployment of the model to a port of its own; afterwards no container is left."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    said = ["--set", f"promotion.model={model}", "--set", f"deployment.container.port={port}"]
+    yield ["--deployment", "--target", "container", *said]
+    subprocess.run(["docker", "rm", "--force", model, f"{model}-previous"], capture_output=True, check=False)
+
+
+def test_it_serves_until_it_is_deleted_and_zenml_knows(at_a_port, train, model, picture):
+    from zenml.client import Client
+
+    port = at_a_port[-1].rpartition("=")[2]
+    url = f"http://127.0.0.1:{port}"
+    absent = train(*at_a_port, "--status", "--json")
+    assert (absent.status, absent.result["state"]) == (0, "absent")
+
+    done = train(*at_a_port, "--json")
+
+    assert done.status == 0, done.err
+    result = done.result
+    assert list(result["seconds"]["steps"])[-1] == "deploy_service"
+    told = result["deployed"]
+    assert (told["target"], told["service"], told["version"], told["url"]) == ("container", model, 1, url)
+    assert (told["parity"]["n"], told["parity"]["same_labels"], told["previous"]) == (16, True, None)
+    assert Client().get_model_version(model, 1).run_metadata["deployments"] == {"container": told}
+    step = Client().get_pipeline_run(result["run_name"]).steps["deploy_service"]
+    assert step.run_metadata["deployed"] == told
+    assert step.run_metadata["url"] == url
+
+    status = train(*at_a_port, "--status", "--json").result
+    assert (status["state"], status["version"], status["url"]) == ("serving", 1, url)
+    shown = train(*at_a_port, "--status").out
+    assert "serving" in shown
+    assert url in shown
+
+    again = train(*at_a_port, "--json").result["deployed"]
+    assert (again["previous"], again["resources"]) == (1, told["resources"])
+
+    removed = train(*at_a_port, "--delete", "--json").result
+    assert removed == {"target": "container", "removed": [f"container {model}"]}
+    assert Client().get_model_version(model, 1).run_metadata["deployments"] == {"container": None}
+    assert ask("ps", "--all", "--quiet", "--filter", f"name={model}") == ""
+    assert train(*at_a_port, "--delete").out == "Removed nothing: container has no such service\n"
+
+
+def test_a_service_that_answers_otherwise_is_taken_back(at_a_port, train, model, monkeypatch):
+    from targets.container import ContainerTarget
+
+    answered = ContainerTarget.ask
+
+    def otherwise(self, service: str, data: bytes) -> dict:
+        answer = answered(self, service, data)
+        return answer | {"label": "another"}
+
+    monkeypatch.setattr(ContainerTarget, "ask", otherwise)
+    done = train(*at_a_port)
+    assert done.status == 1
+    assert "answered is 'another'" in done.err
+    assert "The service was removed again." in done.err
+    assert ask("ps", "--all", "--quiet", "--filter", f"name={model}") == ""
+
+
+def test_what_is_not_to_be_kept_is_only_tried(at_a_port, train, model):
+    done = train(*at_a_port, "--json", "--set", "deployment.container.keep=false")
+    assert done.status == 0, done.err
+    assert done.result["deployed"] is None
+    assert ask("ps", "--all", "--quiet", "--filter", f"name={model}") == ""

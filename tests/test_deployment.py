@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,9 +20,10 @@ from diascope.deployment import Release
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "diascope-demo"
+ENTRIES = ("service", "serving.lambda_entry")  # what `container/start.py` runs
 KEYS = {
     *("pipeline", "run_name", "status", "stack", "model", "bento", "bento_mb", "bento_digest"),
-    *("image", "image_mb", "ready_seconds", "pushed", "parity", "smoke", "seconds"),
+    *("image", "image_mb", "ready_seconds", "pushed", "deployed", "parity", "smoke", "seconds"),
 }
 
 
@@ -62,7 +64,8 @@ def test_the_result_says_what_was_made(deployed):
     assert result["parity"]["n"] == 64
     assert result["parity"]["same_labels"] is True
     assert 0 <= result["parity"]["largest_difference"] <= 0.01
-    assert [result[key] for key in ("image", "image_mb", "ready_seconds", "pushed", "smoke")] == [None] * 5
+    without = ("image", "image_mb", "ready_seconds", "pushed", "deployed", "smoke")
+    assert [result[key] for key in without] == [None] * 6
     assert list(result["seconds"]["steps"]) == ["load_production", "check_parity", "write_card", "build_bento"]
     assert len(deployed.out.strip().splitlines()) == 1
 
@@ -145,7 +148,7 @@ def reached(module: str, found: set[Path]) -> set[Path]:
 
 
 def test_the_bento_holds_what_the_service_needs_of_the_library_and_no_more(bento):
-    needed = {str(path.relative_to(ROOT)) for path in reached("service", set())}
+    needed = {str(path.relative_to(ROOT)) for entry in ENTRIES for path in reached(entry, set())}
     packed = {str(path.relative_to(bento / "src")) for path in (bento / "src").rglob("*.py")}
     assert packed == needed | {"container/start.py", "container/trim.py"}
 
@@ -257,6 +260,65 @@ def test_a_container_without_an_engine_is_refused_before_anything_is_built(deplo
     assert made(bento) == before
 
 
+# Targets, up to their own tests
+
+
+@pytest.fixture
+def aws(tmp_path, monkeypatch) -> Iterator[None]:
+    """An account in which nothing is yet; no call leaves this machine."""
+    from cloud import aws_environment, moto
+
+    with moto(tmp_path) as endpoint:
+        for name, value in aws_environment(endpoint).items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
+def test_a_target_on_aws_is_looked_at_with_the_credentials_of_the_environment(demo_run, train, aws):
+    looked = train("--deployment", "--target", "ecs", "--status", "--json")
+    assert looked.status == 0, looked.err
+    detail = "there is no service 'diascope-demo' in cluster 'diascope'"
+    absent = {"target": "ecs", "service": MODEL, "state": "absent", "version": None, "url": None, "detail": detail}
+    assert looked.result == absent
+    removed = train("--deployment", "--target", "ecs", "--delete", "--json")
+    assert (removed.status, removed.result) == (0, {"target": "ecs", "removed": []})
+
+
+def test_a_service_that_failed_is_an_exit_status_for_programs(demo_run, train, monkeypatch):
+    from targets.container import ContainerTarget
+    from targets.target import Status
+
+    failed = Status(target="container", service=MODEL, state="failed", version=1, url=None, detail="it does not run: x")
+    monkeypatch.setattr(ContainerTarget, "status", lambda self, service: failed)
+    done = train("--deployment", "--target", "container", "--status")
+    assert done.status == 1
+    assert re.search(r"^State +failed *\nVersion +1 *\nDetail +it does not run: x$", done.out, re.MULTILINE)
+
+
+def test_what_a_target_lacks_is_said_before_anything_is_built(deployed, train, bento, monkeypatch):
+    """A stack without a registry, and a cluster that is not there."""
+    monkeypatch.setattr("diascope.docker.find_engine", lambda: "20.10")
+    before = made(bento)
+    done = train("--deployment", "--target", "lambda")
+    assert done.status == 2
+    assert done.err.startswith(
+        "The active stack 'local' has no container registry, from which lambda could take the image:"
+    )
+    if shutil.which("kubectl"):
+        done = train("--deployment", "--target", "kubernetes", "--set", "deployment.kubernetes.context=nowhere")
+        assert done.status == 2
+        assert "context was not found for specified context: nowhere" in done.err
+    assert made(bento) == before
+
+
+@pytest.mark.parametrize("target", ["container", "ecs", "kubernetes"])
+def test_every_target_needs_an_engine_to_build_with(demo_run, train, monkeypatch, target):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    done = train("--deployment", "--target", target)
+    assert done.status == 2
+    assert done.err == "No Docker engine answers: start one, or end at the bento with --target bento.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -265,6 +327,13 @@ def test_a_container_without_an_engine_is_refused_before_anything_is_built(deplo
         (["--deployment", "--training"], "not allowed with argument"),
         (["--deployment", "--report"], "not allowed with argument"),
         (["--deployment", "--target", "cloud"], "invalid choice"),
+        (["--rollback", "--target", "container"], "--target goes with --deployment"),
+        (["--rollback", "--require-promotion"], "--require-promotion goes with --training"),
+        (["--training", "--status"], "--status goes with --deployment"),
+        (["--rollback", "--delete"], "--delete goes with --deployment"),
+        (["--deployment", "--status"], "say which service is meant: --target container, sagemaker, "),
+        (["--deployment", "--target", "bento", "--delete"], "say which service is meant: --target container, "),
+        (["--deployment", "--target", "ecs", "--delete", "--status"], "--status and --delete do not go together"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments, said, capsys):

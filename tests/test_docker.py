@@ -18,6 +18,7 @@ from pathlib import Path
 folder = Path({folder!r})
 arguments = sys.argv[1:]
 call = {{"arguments": arguments, "buildkit": os.environ.get("DOCKER_BUILDKIT")}}
+call["plain"] = os.environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS")
 if arguments[0] == "--config":
     call["settings"] = json.loads(Path(arguments[1], "config.json").read_text())
     call["files"] = sorted(os.listdir(arguments[1]))
@@ -103,6 +104,7 @@ def test_old_clients_are_told_to_use_what_they_have_built_in(engine, monkeypatch
         monkeypatch.setenv("DOCKER_BUILDKIT", said)
     docker.build(tmp_path, "lungs:3", {})
     assert engine.asked("build")["buildkit"] == expected
+    assert engine.asked("build")["plain"] == "1"  # one image without an index around it, as AWS Lambda takes it
 
 
 def test_a_failed_build_says_what_went_wrong_first(engine, tmp_path):
@@ -134,7 +136,7 @@ def test_a_container_that_ends_is_told_with_its_error_and_removed(engine, monkey
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_container_is_removed_whatever_happens(engine, monkeypatch, error):
-    monkeypatch.setattr(docker, "_is_ready", lambda url: True)
+    monkeypatch.setattr(docker, "is_ready", lambda url: True)
     monkeypatch.setenv(docker.NETWORK, "host")
     with pytest.raises(error), docker.running("lungs:3"):
         raise error
@@ -142,7 +144,7 @@ def test_a_container_is_removed_whatever_happens(engine, monkeypatch, error):
 
 
 def test_a_container_that_had_to_be_killed_is_told(engine, monkeypatch):
-    monkeypatch.setattr(docker, "_is_ready", lambda url: True)
+    monkeypatch.setattr(docker, "is_ready", lambda url: True)
     engine.answer(port=("127.0.0.1:49153\n", "", 0), inspect=("137\n", "", 0))
     why = r"did not stop by itself within 10 seconds \(status 137\)"
     with pytest.raises(docker.DockerError, match=why), docker.running("lungs:3") as container:
@@ -151,7 +153,7 @@ def test_a_container_that_had_to_be_killed_is_told(engine, monkeypatch):
 
 
 def test_a_container_runs_as_narrowly_as_it_can(engine, monkeypatch):
-    monkeypatch.setattr(docker, "_is_ready", lambda url: True)
+    monkeypatch.setattr(docker, "is_ready", lambda url: True)
     engine.answer(port=("127.0.0.1:49153\n", "", 0), inspect=("0\n", "", 0))
     with docker.running("lungs:3", "--env", "DIASCOPE_WORKERS=2"):
         pass
@@ -171,7 +173,7 @@ def test_a_container_that_never_gets_ready_is_told_and_removed(engine, monkeypat
 
 
 def test_what_a_container_wrote_is_logged_where_its_test_fails(engine, monkeypatch, caplog):
-    monkeypatch.setattr(docker, "_is_ready", lambda url: True)
+    monkeypatch.setattr(docker, "is_ready", lambda url: True)
     monkeypatch.setenv(docker.NETWORK, "host")
     engine.answer(logs=("", "out of memory\n", 0))
     with caplog.at_level("INFO"), pytest.raises(RuntimeError), docker.running("lungs:3"):
@@ -192,7 +194,7 @@ def test_readiness_is_asked_for_without_a_proxy(monkeypatch):
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
-        assert docker._is_ready(f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert docker.is_ready(f"http://127.0.0.1:{server.getsockname()[1]}")
         thread.join(5)
 
 

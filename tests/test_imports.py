@@ -10,15 +10,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = {
-    *("run", "pipelines", "steps", "materializers", "stacks", "diascope"),
+    *("run", "pipelines", "steps", "materializers", "stacks", "targets", "diascope"),
     *("service", "serving", "benchmarks", "tests"),
 }
 MAY_IMPORT = {
     "run": {"pipelines", "stacks", "diascope"},
-    "pipelines": {"steps", "diascope"},
-    "steps": {"materializers", "diascope"},
+    "pipelines": {"steps", "targets", "stacks", "diascope"},
+    "steps": {"materializers", "targets", "stacks", "diascope"},
     "materializers": {"diascope"},
     "stacks": {"diascope"},
+    "targets": {"diascope"},
     "diascope": set(),
     "service": {"serving", "diascope"},
     "serving": {"diascope"},
@@ -26,6 +27,7 @@ MAY_IMPORT = {
 NEVER = {
     "diascope": {"zenml", "mlflow", "bentoml"},
     "stacks": {"bentoml", "tensorflow", "keras"},
+    "targets": {"zenml", "mlflow", "bentoml", "tensorflow", "keras"},
     "service": {"zenml", "mlflow", "tensorflow", "keras", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"},
     "serving": {"zenml", "mlflow", "tensorflow", "keras", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"},
 }
@@ -33,7 +35,8 @@ HEAVY = {
     *("tensorflow", "keras", "openvino", "sklearn", "scipy", "matplotlib", "pandas"),
     *("boto3", "botocore", "gdown", "requests", "pydicom", "rich"),
 }
-LATE = {"diascope.gradient", "diascope.assembly"}  # these have Keras at the top, and are imported in functions alone
+# These have Keras at the top, and are imported in functions alone.
+LATE = {"diascope.gradient", "diascope.distribution", "diascope.assembly"}
 
 
 def modules(room: str) -> list[Path]:
@@ -160,6 +163,8 @@ def test_the_library_has_no_import_cycle() -> None:
         ("diascope.candidates, diascope.evaluation, diascope.features", {"tensorflow", "keras", "zenml", "sklearn"}),
         ("diascope.reports, diascope.summary, diascope.promotion", {"tensorflow", "keras", "zenml", "openvino"}),
         ("run", {"tensorflow", "keras", "numpy", "pydantic", "zenml", "rich"}),
+        ("targets.ecs, targets.kubernetes, targets.container", {"boto3", "numpy", "pandas", "requests", "zenml"}),
+        ("targets.sagemaker, targets.lambda_function", {"boto3", "botocore", "numpy", "requests", "zenml"}),
         ("service", {"tensorflow", "keras", "zenml", "mlflow", "scipy", "sklearn", "pandas", "pyarrow", "matplotlib"}),
     ],
 )
