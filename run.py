@@ -126,7 +126,7 @@ def _deploy(options: argparse.Namespace) -> int:
     target = _place(options.target, keep=parameters.deployment.container.keep)
     start_zenml(options.debug)
     from diascope.deployment import as_json, print_table
-    from pipelines.deployment_run import active_stack, check_target, deploy, step_names
+    from pipelines.deployment_run import active_stack, check_push, check_target, deploy, step_names
     from pipelines.production import find_release
     from stacks.here import use_stack_here
 
@@ -136,6 +136,8 @@ def _deploy(options: argparse.Namespace) -> int:
     release, settings = find_release(parameters.promotion.model), parameters.deployment
     if target:
         check_target(target, release, settings)
+    if container:
+        check_push(release)
     doing = f"Deploying {release.tag} to {target}" if target else f"Packaging {release.tag}"
     with _progress(step_names(container, target), f"{doing} on stack {stack!r}.", options):
         deployment = deploy(release, container=container, fresh=options.no_cache, target=target, settings=settings)

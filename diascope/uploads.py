@@ -54,7 +54,7 @@ def upload(path: Path, below: str, client: Any, progress: Progress | None = None
 def _read(path: Path, progress: Progress | None) -> list[_File]:
     """Every file with its hash, in the order of their keys."""
     found = sorted((key, file) for file, key in _files(path))
-    total, done = sum(os.path.getsize(file) for _, file in found), 0
+    total, done = sum(_size(file) for _, file in found), 0
     files = []
     with ThreadPoolExecutor(THREADS) as pool:
         for file in pool.map(_hashed, found):
@@ -79,6 +79,13 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
         for name in names:
             file = Path(here, name)
             yield file, f"{_name(path)}/{file.relative_to(path).as_posix()}"
+
+
+def _size(file: Path) -> int:
+    try:
+        return os.path.getsize(file)
+    except OSError as error:  # a link that leads nowhere
+        raise InputError(f"{str(file)!r} cannot be read: {error.strerror}.") from error
 
 
 def _hashed(found: tuple[str, Path]) -> _File:

@@ -12,7 +12,11 @@ from diascope.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST_MB = 20.0  # all files together; every step fetches them
-SECRET = re.compile(r"\.env(\..+)?|.+\.(pem|p12|pfx|key)|id_(rsa|ecdsa|ed25519)|credentials|values\.yaml|.+\.tfstate.*")
+SECRET = re.compile(
+    r"\.env(\..+)?|\.netrc|\.pypirc|.+\.(pem|p12|pfx|key|tfvars)|id_(rsa|ecdsa|ed25519)|credentials(\..+)?|kubeconfig"
+    r"|service[-_]account.*\.json|values\.yaml|.+\.tfstate.*"
+)
+IMAGE = re.compile(r".+\.(png|jpe?g|bmp|tiff?|webp|gif|dcm)", re.IGNORECASE)
 
 
 def check_code(root: Path = ROOT) -> None:
@@ -29,6 +33,12 @@ def check_code(root: Path = ROOT) -> None:
     secrets = sorted(name for name in files if SECRET.fullmatch(Path(name).name))
     if secrets:
         raise InputError(f"{secrets[0]} looks like a secret and would be uploaded with the code: put it in .gitignore.")
+    images = sorted(name for name in files if IMAGE.fullmatch(Path(name).name))
+    if images:
+        raise InputError(
+            f"{images[0]} is an image and would be uploaded with the code, to stay with it: put images in .gitignore, "
+            "and name them as dataset.source with --upload."
+        )
     sizes = {name: os.path.getsize(path) for name, path in files.items()}
     if sum(sizes.values()) > LARGEST_MB * 1e6:
         largest = max(sizes, key=lambda name: sizes[name])

@@ -32,6 +32,20 @@ def check_target(target: str, release: Release, settings: DeploymentSettings) ->
     open_target(target, settings).check(release.service)
 
 
+def check_push(release: Release) -> None:
+    """Raise InputError where the registry of the active stack, if it has one, will not take the image."""
+    from zenml.client import Client
+
+    if not _has_registry():
+        return
+    from stacks.preflight import check_registry
+
+    stack = Client().active_stack
+    assert stack.container_registry is not None
+    below = stack.container_registry.config.default_repository
+    check_registry(stack, "/".join(part for part in (below, release.service) if part))
+
+
 def deploy(
     release: Release, *, container: bool, fresh: bool, target: str | None, settings: DeploymentSettings
 ) -> Deployment:

@@ -65,10 +65,14 @@ def _reason(run: "PipelineRunResponse") -> str:
     from diascope import aws
 
     orchestrator: Any = active_orchestrator()
-    client = orchestrator.sagemaker_session.sagemaker_client
-    with aws.explained("Asking SageMaker why the run failed"):
-        steps = client.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
-        whole = client.describe_pipeline_execution(PipelineExecutionArn=arn)
+    latest = {"SortOrder": "Descending", "MaxResults": 100}  # without it, the ten that began first
+    try:
+        with aws.explained("Asking SageMaker why the run failed"):
+            client = orchestrator.sagemaker_session.sagemaker_client
+            steps = client.list_pipeline_execution_steps(PipelineExecutionArn=arn, **latest)["PipelineExecutionSteps"]
+            whole = client.describe_pipeline_execution(PipelineExecutionArn=arn)
+    except InputError as error:  # that the run has failed is what must be told
+        return f"{UNKNOWN} ({_line(str(error))})"
     reasons = [f"{each['StepName']}: {each['FailureReason']}" for each in steps if each.get("FailureReason")]
     return _line((reasons or [whole.get("FailureReason") or UNKNOWN])[0])
 

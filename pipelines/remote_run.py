@@ -10,6 +10,7 @@ import yaml
 
 from diascope import aws
 from diascope.errors import InputError
+from diascope.failures import in_a_line
 from pipelines.remote_failure import active_orchestrator, execution, where, why_failed
 
 if TYPE_CHECKING:
@@ -91,10 +92,17 @@ def _fresh(run: "PipelineRunResponse") -> "PipelineRunResponse":
 
 def _patiently(ask: Callable[[], T]) -> T:
     """ZenML's server may be away for a while; the steps wait for it too."""
+    from zenml.exceptions import AuthorizationException
+
     end = time.monotonic() + PATIENCE
     while True:
         try:
             return ask()
+        except AuthorizationException as error:  # a login that has ended meanwhile
+            raise InputError(
+                f"The ZenML server no longer lets us in ({in_a_line(error)}): the run goes on without being watched; "
+                "`zenml login` again, and the same command goes on from there."
+            ) from error
         except (RuntimeError, OSError) as error:  # ZenML makes the one or the other of a failed connection
             if time.monotonic() > end:
                 raise InputError(
@@ -128,6 +136,7 @@ def _seconds(step: "StepRunResponse") -> float:
 def _ask_orchestrator(run: "PipelineRunResponse") -> None:
     """Take over that the orchestrator has given up; that it is done, the steps say themselves."""
     from zenml.enums import ExecutionStatus
+    from zenml.exceptions import AuthorizationException
     from zenml.utils.run_utils import refresh_run_status
 
     try:
@@ -137,6 +146,9 @@ def _ask_orchestrator(run: "PipelineRunResponse") -> None:
         return
     except InputError as error:
         print(f"{error} The run goes on, and is still waited for.", file=sys.stderr)
+        return
+    except (AuthorizationException, RuntimeError, OSError) as error:  # the stack's connector gives no credentials now
+        print(f"The orchestrator cannot be asked ({in_a_line(error)}). The run is still waited for.", file=sys.stderr)
         return
     if status in (ExecutionStatus.FAILED, ExecutionStatus.STOPPED):
         time.sleep(POLL)  # the step's own account of it comes first

@@ -1,6 +1,7 @@
 """Does AWS let us in, and is there what a stack names?"""
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def check_role(session: "boto3.Session", role: str, account: str) -> None:
     """Raise InputError where a role is not there, is of another account, or SageMaker may not assume it."""
     from botocore.exceptions import ClientError
 
+    if not re.fullmatch(r"arn:[\w-]+:iam::\d{12}:role/.+", role):
+        raise InputError(f"The execution role {role!r} is no ARN: name it as arn:aws:iam::ACCOUNT:role/NAME.")
     owner, name = role.split(":")[4], role.rpartition("/")[2]
     if owner != account:
         raise InputError(f"The role {role} is of account {owner}, but the credentials are of account {account}.")

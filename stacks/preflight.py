@@ -86,15 +86,18 @@ def _check_tracker(stack: "Stack", remote: bool) -> None:
 
 def _check_images(stack: "Stack") -> None:
     """Steps that run elsewhere do so in an image, which is built here or there and pushed to the registry."""
-    registry, builder = stack.container_registry, stack.image_builder
+    builder = stack.image_builder
     if builder is None or not builder.is_building_locally:
         return
     check_docker()
-    if registry is None:
-        return
-    config = cast(Any, registry.config)
-    repository = config.default_repository or "zenml"
-    login = registry.credentials
+    if stack.container_registry is not None:
+        check_registry(stack, cast(Any, stack.container_registry.config).default_repository or "zenml")
+
+
+def check_registry(stack: "Stack", repository: str) -> None:
+    """Raise InputError where the stack's registry has no such repository, or does not let us push to it."""
+    registry = cast(Any, stack.container_registry)
+    config, login = registry.config, registry.credentials
     if registry.flavor == "aws":
         session = aws_session()
         account.check_repository(session, repository)

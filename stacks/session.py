@@ -1,11 +1,13 @@
 """With which AWS credentials does the active stack work?"""
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from diascope import aws
 from diascope.errors import InputError
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     import boto3
@@ -16,7 +18,6 @@ CONNECTOR_TYPE, RESOURCE_TYPE = "aws", "aws-generic"
 def aws_session() -> "boto3.Session":
     """Return a session of the active stack's AWS service connector; where it has none, one of the environment.
 
-    The session of a connector that assumes a role expires, usually after an hour: ask anew for long work.
     Raises InputError where the connector gives no credentials.
     """
     found = connector_id()
@@ -33,7 +34,40 @@ def connector_id() -> "UUID | None":
 
 
 def connector_session(connector: "UUID") -> "boto3.Session":
-    """Return a session of a registered service connector; raises InputError where it gives none."""
+    """Return a session of a registered service connector, whose credentials are renewed before they expire.
+
+    Raises InputError where the connector gives none.
+    """
+    import boto3
+    from botocore.credentials import RefreshableCredentials
+    from botocore.session import get_session
+
+    first, expires = _connect(connector)
+    if expires is None:
+        return first
+    renewed = get_session()
+    renewed._credentials = RefreshableCredentials.create_from_metadata(
+        metadata=_metadata(first, expires), refresh_using=lambda: _metadata(*_connect(connector)), method="zenml"
+    )
+    return boto3.Session(botocore_session=renewed, region_name=first.region_name)
+
+
+def _metadata(session: "boto3.Session", expires: "datetime | None") -> dict[str, str | None]:
+    """A connector's credentials as botocore takes them."""
+    found = session.get_credentials()
+    assert found is not None
+    assert expires is not None  # only a connector whose credentials expire is asked again
+    aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+    frozen = found.get_frozen_credentials()
+    return {
+        "access_key": frozen.access_key,
+        "secret_key": frozen.secret_key,
+        "token": frozen.token,
+        "expiry_time": aware.isoformat(),
+    }
+
+
+def _connect(connector: "UUID") -> "tuple[boto3.Session, datetime | None]":
     import boto3
     from zenml.client import Client
 
@@ -41,16 +75,15 @@ def connector_session(connector: "UUID") -> "boto3.Session":
     try:
         model = client.get_service_connector(connector, expand_secrets=False)
         region = str(model.configuration.non_secrets.get("region"))
-        session = client.get_service_connector_client(
-            connector, resource_type=RESOURCE_TYPE, resource_id=region
-        ).connect()
+        linked = client.get_service_connector_client(connector, resource_type=RESOURCE_TYPE, resource_id=region)
+        session = linked.connect()
     except Exception as error:  # ZenML wraps whatever AWS said
         raise InputError(
             f"The AWS service connector of the stack gives no credentials ({_line(error)}): try "
             f"`zenml service-connector verify {connector}`, and `python -m stacks.aws` to register it again."
         ) from error
     assert isinstance(session, boto3.Session)
-    return session
+    return session, linked.expires_at
 
 
 def connector_endpoint(connector: "UUID") -> str | None:

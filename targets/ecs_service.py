@@ -152,9 +152,10 @@ class EcsService:
             "ScaleOutCooldown": OUT_SECONDS,
             "ScaleInCooldown": IN_SECONDS,
         }
+        once = {} if self._is_scaled() else {"Tags": tags}  # AWS refuses them for one that is registered already
         with explained(self._doing):
             self._scaling.register_scalable_target(
-                **self._scaled, MinCapacity=settings.replicas, MaxCapacity=settings.max_replicas, Tags=tags
+                **self._scaled, MinCapacity=settings.replicas, MaxCapacity=settings.max_replicas, **once
             )
             self._scaling.put_scaling_policy(
                 **self._scaled,
@@ -166,13 +167,10 @@ class EcsService:
     def remove(self) -> list[str]:
         """Remove service and autoscaling, and wait until its tasks are gone; return what there was."""
         removed = []
-        with explained(self._doing):
-            found = self._scaling.describe_scalable_targets(
-                ServiceNamespace="ecs", ResourceIds=[self._scaled["ResourceId"]]
-            )["ScalableTargets"]
-            if found:
+        if self._is_scaled():
+            with explained(self._doing):
                 self._scaling.deregister_scalable_target(**self._scaled)  # policies and alarms go with it
-                removed.append(f"autoscaling of {self.name}")
+            removed.append(f"autoscaling of {self.name}")
         if (there := self.find()) is not None:
             if there["status"] != "DRAINING":
                 with explained(self._doing):
@@ -180,6 +178,13 @@ class EcsService:
                 removed.append(f"service {self.settings.cluster}/{self.name}")
             self._wait_until_drained(deleted=True)
         return removed
+
+    def _is_scaled(self) -> bool:
+        with explained(self._doing):
+            found = self._scaling.describe_scalable_targets(
+                ServiceNamespace="ecs", ResourceIds=[self._scaled["ResourceId"]]
+            )
+        return bool(found["ScalableTargets"])
 
     def _network(self, network: Network, group: str) -> dict[str, Any]:
         public = "ENABLED" if self.settings.public_address else "DISABLED"

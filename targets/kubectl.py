@@ -15,7 +15,17 @@ from targets.target import TargetError
 SECONDS = 60.0  # that one answer may take
 FORWARDS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
 # What the user can mend, by what kubectl says.
-THEIRS = ("Forbidden", "Unauthorized", "logged in", "connect", "no such host", "context", "namespaces", "kubeconfig")
+THEIRS = (
+    "Forbidden",
+    "Unauthorized",
+    "logged in",
+    "connect",
+    "no such host",
+    "context was not found",
+    "current-context",
+    "namespaces",
+    "kubeconfig",
+)
 
 
 @dataclass(frozen=True)

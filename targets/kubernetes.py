@@ -53,7 +53,10 @@ class KubernetesTarget:
             self._wait(service.name)
         except BaseException as error:  # also where somebody interrupts
             reason = self._why(service.name) if isinstance(error, TargetError) else ""
-            self._undo(service.name, old)
+            try:
+                self._undo(service.name, old)
+            except (InputError, TargetError) as second:
+                raise TargetError(f"{error} {reason} Going back failed, too: {second}") from error
             if isinstance(error, TargetError):
                 raise TargetError(f"{error} {reason}".strip()) from error
             raise

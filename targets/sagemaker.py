@@ -135,7 +135,8 @@ class SagemakerTarget:
             try:
                 now = endpoint.look()
                 if now is None or now.state not in BUSY:  # interrupted: SageMaker goes on, too
-                    parts.remove(wanted.config_name, wanted.model_name)
+                    shared = before is not None and parts.model(before.config) == wanted.model_name
+                    parts.remove(wanted.config_name, None if shared else wanted.model_name)
             except InputError as second:
                 raise TargetError(f"{error} {second} Run again with --delete to remove what is left.") from error
             raise

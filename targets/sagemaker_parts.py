@@ -44,7 +44,7 @@ class Parts:
 
     def forget(self, keep: Collection[str] = ()) -> list[str]:
         """Remove the service's configurations and models but those that are kept; return what was removed."""
-        models = {self._variant(config)["ModelName"] for config in keep}
+        models = {self.model(config) for config in keep}
         removed: list[str] = []
         for name in self._ours("list_endpoint_configs", "EndpointConfig"):
             if name not in keep:
@@ -55,6 +55,10 @@ class Parts:
                 self.remove(None, name)
                 removed.append(f"model {name}")
         return removed
+
+    def model(self, config: str) -> str:
+        """Return the model that a configuration serves; several may serve the same one."""
+        return str(self._variant(config)["ModelName"])
 
     def instance_type(self, config: str) -> str | None:
         """Return what a configuration runs on, None where it is serverless."""

@@ -303,6 +303,54 @@ def test_a_server_that_is_away_for_a_moment_ends_nothing(monkeypatch: pytest.Mon
         remote_run._patiently(ask)
 
 
+def test_a_login_that_ends_meanwhile_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zenml.exceptions import CredentialsNotValid
+
+    from pipelines import remote_run
+
+    def ask() -> None:
+        raise CredentialsNotValid("token expired")
+
+    with pytest.raises(InputError, match=r"no longer lets us in .*token expired.*the run goes on .*`zenml login`"):
+        remote_run._patiently(ask)
+
+
+@pytest.mark.parametrize("problem", ["RuntimeError", "OSError", "AuthorizationException"])
+def test_a_connector_that_gives_nothing_for_a_moment_does_not_end_the_waiting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: str
+) -> None:
+    from zenml import exceptions
+
+    from pipelines import remote_run
+
+    kinds: dict[str, type[Exception]] = {"RuntimeError": RuntimeError, "OSError": ConnectionResetError}
+
+    class Orchestrator:
+        def fetch_status(self, _: Any) -> None:
+            raise kinds.get(problem, exceptions.AuthorizationException)("no connection")
+
+    monkeypatch.setattr(remote_run, "active_orchestrator", Orchestrator)
+    remote_run._ask_orchestrator(SimpleNamespace())  # type: ignore[arg-type]
+    assert "no connection). The run is still waited for." in capsys.readouterr().err
+
+
+def test_that_sagemaker_does_not_say_why_hides_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import ClientError
+
+    from pipelines import remote_failure
+
+    def refused(**_: Any) -> None:
+        said = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+        raise ClientError(said, "ListPipelineExecutionSteps")
+
+    client = SimpleNamespace(list_pipeline_execution_steps=refused)
+    orchestrator = SimpleNamespace(sagemaker_session=SimpleNamespace(sagemaker_client=client))
+    monkeypatch.setattr(remote_failure, "active_orchestrator", lambda: orchestrator)
+    run = SimpleNamespace(run_metadata={"pipeline_execution_arn": "arn:of:it"})
+    said = remote_failure._reason(run)  # type: ignore[arg-type]
+    assert said.startswith("its logs say why (Asking SageMaker why the run failed failed: access is denied to ")
+
+
 def test_what_a_configuration_says_goes_before_what_is_added() -> None:
     from pipelines.remote_run import for_steps_elsewhere
 

@@ -126,6 +126,31 @@ def test_the_login_that_docker_keeps_is_used(tmp_path, monkeypatch: pytest.Monke
             check_push(address, "steps")
 
 
+def test_a_service_that_has_no_repository_is_known_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from zenml.client import Client
+
+    from diascope.deployment import Release
+    from pipelines import deployment_run
+
+    release = Release(name="Lab CT", version=1, created="2026-01-01", stage="production", decision=None)
+    for status, below, path in ((202, "steps", "/v2/team/steps/lab-ct/"), (404, None, "/v2/team/lab-ct/")):
+        with answering(registry(status)) as (address, asked):
+            config = SimpleNamespace(uri=f"{address}/team", default_repository=below)
+            taking = SimpleNamespace(flavor="default", config=config, credentials=("me", "secret"))
+            stack = SimpleNamespace(container_registry=taking)
+            monkeypatch.setattr(Client, "active_stack", property(lambda _, stack=stack: stack))
+            if status == 202:
+                deployment_run.check_push(release)
+            else:
+                with pytest.raises(InputError, match=r"has no repository team/lab-ct: create it"):
+                    deployment_run.check_push(release)
+        assert any(path in str(each) for each in asked)
+    monkeypatch.setattr(Client, "active_stack", property(lambda _: SimpleNamespace(container_registry=None)))
+    deployment_run.check_push(release)  # nothing is pushed, and nothing asked
+
+
 def test_a_registry_that_is_not_there() -> None:
     with pytest.raises(InputError, match=r"^The registry 127\.0\.0\.1:9 cannot be reached \(ConnectionError\)"):
         check_push("127.0.0.1:9", "steps")
@@ -262,6 +287,8 @@ def test_the_role_must_be_there_ours_and_sagemakers(session: boto3.Session, caps
     account.check_role(session, role, owner)
     with pytest.raises(InputError, match="is of account 999999999999, but the credentials are of account"):
         account.check_role(session, "arn:aws:iam::999999999999:role/diascope", owner)
+    with pytest.raises(InputError, match="'diascope' is no ARN"):
+        account.check_role(session, "diascope", owner)
     assert capsys.readouterr().err == ""
 
 

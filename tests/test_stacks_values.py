@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from zenml.exceptions import AuthorizationException
 
 from diascope.errors import InputError
 from stacks.aws.parts import authentication, parts
@@ -152,3 +153,16 @@ def test_the_environment_without_credentials(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(InputError, match="connector is environment, but there are no AWS credentials: set AWS_PROFILE"):
         authentication(read_values(written(tmp_path, connector="environment"), {}))
+
+
+def test_a_zenml_server_that_lets_nobody_in_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stacks.aws import __main__ as command
+
+    def refused(*_: object, **__: object) -> None:
+        raise AuthorizationException("insufficient permissions")
+
+    monkeypatch.setattr(command, "_register", refused)
+    assert command.main([]) == command.FAILED
+    assert capsys.readouterr().err == "ZenML failed: AuthorizationException: insufficient permissions; run again.\n"

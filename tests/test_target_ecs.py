@@ -85,6 +85,14 @@ class Life:
             raise error("DependencyViolation", model.name)
         if problem := self.failing.get(model.name):
             raise problem
+        if model.name == "RegisterScalableTarget" and "Tags" in params and self.is_scaled(params["ResourceId"]):
+            raise error("ValidationException", model.name, "The scalable target that you tried to tag already exists.")
+
+    def is_scaled(self, resource: str) -> bool:
+        there = self.client("application-autoscaling").describe_scalable_targets(
+            ServiceNamespace="ecs", ResourceIds=[resource]
+        )
+        return bool(there["ScalableTargets"])
 
     def throttle(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
         operation = event_name.rpartition(".")[2]
@@ -317,6 +325,7 @@ def test_the_service_goes_over_without_a_gap_and_back_by_itself(life):
     assert (load_balancer["containerName"], load_balancer["containerPort"]) == ("diascope", 3000)
     assert (said["launchType"], said["desiredCount"], said["healthCheckGracePeriodSeconds"]) == ("FARGATE", 3, 60)
     (scaled,) = life.asked("RegisterScalableTarget")
+    assert scaled["Tags"] == TAGS
     assert (scaled["MinCapacity"], scaled["MaxCapacity"]) == (3, 9)
     (policy,) = life.asked("PutScalingPolicy")
     tracking = policy["TargetTrackingScalingPolicyConfiguration"]

@@ -380,6 +380,15 @@ def test_a_refused_update_leaves_the_old_version_and_nothing_new(aws, endpoints)
     assert target(aws).status(NAME).version == 1
 
 
+def test_other_instances_that_fail_leave_the_model_that_goes_on_serving(aws, endpoints):
+    first = target(aws).deploy(service(aws))
+    aws.fail("UpdateEndpoint", "ResourceLimitExceeded", "The account-level service limit is 0 Instances")
+    with pytest.raises(InputError, match="ask for more"):
+        target(aws, instance_type="ml.c5.xlarge").deploy(service(aws))
+    assert endpoints.configs == [first.resources["endpoint_config"]]
+    assert endpoints.models == [first.resources["model"]]  # its name stands for image and settings, not for instances
+
+
 def test_an_update_that_sagemaker_takes_back_is_told_and_tidied(aws, endpoints):
     first = target(aws).deploy(service(aws))
     endpoints.go(

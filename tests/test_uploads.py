@@ -112,6 +112,13 @@ def test_other_content_has_another_address(s3: Any, folder: Path) -> None:
     ].read() == (b"FIRST")
 
 
+def test_a_link_that_leads_nowhere_is_named(s3: Any, folder: Path) -> None:
+    (folder / "yes" / "z.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(InputError, match=r"z\.png' cannot be read: No such file"):
+        upload(folder, BELOW, s3)
+    assert keys(s3) == {}
+
+
 def test_an_interrupted_upload_goes_on(s3: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "THREADS", 1)
     with pytest.raises(KeyboardInterrupt):

@@ -27,7 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
-    except (RuntimeError, OSError) as error:  # ZenML's server went away in between
+    except Exception as error:
+        from zenml.exceptions import ZenMLBaseException
+
+        if not isinstance(error, RuntimeError | OSError | ZenMLBaseException):
+            raise
+        # its server went away in between, or does not let us in
         print(f"ZenML failed: {in_a_line(error)}; run again.", file=sys.stderr)
         return FAILED
     return DONE

@@ -19,6 +19,15 @@ tf() {
 stop() { echo "$1" >&2 && exit 2; }
 resources() { tf "$1" state list 2>/dev/null || true; }
 
+# readable FOLDER: a state that cannot be read would look like one with nothing in it, and all of it would stay.
+readable() {
+  local said
+  said=$(tf "$1" state list 2>&1) || case $said in
+  "" | *"No state file was found"*) ;;
+  *) stop "$said" ;;
+  esac
+}
+
 apply() {
   tf "$1" init -input=false
   tf "$1" apply
@@ -88,6 +97,7 @@ up)
   echo "Written: stacks/aws/values.yaml. Go on with: make stack-aws"
   ;;
 down)
+  for folder in access base servers; do readable "$folder"; done
   if [ -n "$(resources base)" ]; then zenml_server; fi
   connect
   if [ "${2:-}" = --purge ]; then

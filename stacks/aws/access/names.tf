@@ -18,7 +18,7 @@ locals {
   steps_repository = "${local.here.ecr}:repository/${var.base.repository}"
   repositories     = concat([local.steps_repository], [for each in aws_ecr_repository.service : each.arn])
   # As the targets call what they make of a model.
-  sagemaker_names = [for each in var.services : replace(replace(each, ".", "-"), "_", "-")]
+  service_names = [for each in var.services : replace(replace(each, ".", "-"), "_", "-")]
 
   mlflow_buckets = [for each in compact([var.servers.mlflow_bucket]) : "arn:${local.partition}:s3:::${each}"]
 }

@@ -1,5 +1,7 @@
 # A repository for each model that is served, scanned when an image comes. Tags may move, since a version that is
-# deployed again takes the place of the first; what is deployed is named by its digest.
+# deployed again takes the place of the first; what is deployed is named by its digest. Nothing expires: a target may
+# serve an image that has lost its tag, and ZenML never asks whether a step image is still there. An image costs about
+# 0.02 USD a month; delete what nothing uses by hand.
 resource "aws_ecr_repository" "service" {
   for_each             = var.services
   name                 = "${var.base.repository}/${each.key}"
@@ -13,31 +15,6 @@ resource "aws_ecr_repository" "service" {
   encryption_configuration {
     encryption_type = "AES256"
   }
-}
-
-resource "aws_ecr_lifecycle_policy" "service" {
-  for_each   = aws_ecr_repository.service
-  repository = each.value.name
-  policy     = local.expire_untagged
-}
-
-resource "aws_ecr_lifecycle_policy" "steps" {
-  repository = var.base.repository
-  policy = jsonencode({ rules = [{
-    rulePriority = 1
-    description  = "Step images are built again where one is missing"
-    selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 20 }
-    action       = { type = "expire" }
-  }] })
-}
-
-locals {
-  expire_untagged = jsonencode({ rules = [{
-    rulePriority = 1
-    description  = "What lost its tag to a second deployment; long enough to go back"
-    selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 90 }
-    action       = { type = "expire" }
-  }] })
 }
 
 # Lambda fetches the image itself, as a service and not as the function's role.

@@ -41,8 +41,8 @@ data "aws_iam_policy_document" "service" {
     sid     = "Logs"
     actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
     resources = concat(
-      [for each in local.sagemaker_names : "${local.logs}/aws/sagemaker/Endpoints/${each}*"],
-      [for each in var.services : "${local.logs}/aws/lambda/${each}*"],
+      [for each in local.service_names : "${local.logs}/aws/sagemaker/Endpoints/${each}*"],
+      [for each in local.service_names : "${local.logs}/aws/lambda/${each}*"],
     )
   }
 

@@ -36,6 +36,15 @@ data "aws_iam_policy_document" "pipelines" {
     resources = ["${local.bucket}/*"]
   }
 
+  dynamic "statement" {
+    for_each = local.mlflow_buckets # where clients of our MLflow write artifacts themselves
+    content {
+      sid       = "MlflowArtifacts"
+      actions   = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
+      resources = [statement.value, "${statement.value}/*"]
+    }
+  }
+
   statement {
     sid       = "RegistryLogin"
     actions   = ["ecr:GetAuthorizationToken"]

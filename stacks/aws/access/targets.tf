@@ -23,7 +23,7 @@ data "aws_iam_policy_document" "to_sagemaker" {
       "sagemaker:AddTags", "sagemaker:CreateModel", "sagemaker:DeleteModel", "sagemaker:DescribeModel",
       "sagemaker:ListTags",
     ]
-    resources = [for each in local.sagemaker_names : "${local.here.sagemaker}:model/${each}*"]
+    resources = [for each in local.service_names : "${local.here.sagemaker}:model/${each}*"]
   }
 
   statement {
@@ -32,14 +32,14 @@ data "aws_iam_policy_document" "to_sagemaker" {
       "sagemaker:AddTags", "sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig",
       "sagemaker:DescribeEndpointConfig", "sagemaker:ListTags",
     ]
-    resources = [for each in local.sagemaker_names : "${local.here.sagemaker}:endpoint-config/${each}*"]
+    resources = [for each in local.service_names : "${local.here.sagemaker}:endpoint-config/${each}*"]
   }
 
   statement {
     sid     = "EndpointsFromConfigurations"
     actions = ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"]
     resources = flatten([
-      for each in local.sagemaker_names :
+      for each in local.service_names :
       ["${local.here.sagemaker}:endpoint/${each}*", "${local.here.sagemaker}:endpoint-config/${each}*"]
     ])
   }
@@ -48,9 +48,9 @@ data "aws_iam_policy_document" "to_sagemaker" {
     sid = "Endpoints"
     actions = [
       "sagemaker:AddTags", "sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint",
-      "sagemaker:ListTags",
+      "sagemaker:ListTags", "sagemaker:UpdateEndpointWeightsAndCapacities", # the last for autoscaling
     ]
-    resources = [for each in local.sagemaker_names : "${local.here.sagemaker}:endpoint/${each}*"]
+    resources = [for each in local.service_names : "${local.here.sagemaker}:endpoint/${each}*"]
   }
 
   statement {
@@ -123,7 +123,8 @@ data "aws_iam_policy_document" "to_lambda" {
       "lambda:UpdateFunctionConfiguration", "lambda:UpdateFunctionUrlConfig",
     ]
     resources = flatten([
-      for each in var.services : ["${local.here.lambda}:function:${each}", "${local.here.lambda}:function:${each}:*"]
+      for each in local.service_names :
+      ["${local.here.lambda}:function:${each}", "${local.here.lambda}:function:${each}:*"]
     ])
   }
 }
@@ -149,8 +150,8 @@ data "aws_iam_policy_document" "to_ecs" {
   statement {
     sid = "WithoutResources"
     actions = [
-      "application-autoscaling:DescribeScalableTargets", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
-      "ec2:DescribeVpcs", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions",
+      "application-autoscaling:DescribeScalableTargets", "cloudwatch:DescribeAlarms", "ec2:DescribeSecurityGroups",
+      "ec2:DescribeSubnets", "ec2:DescribeVpcs", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions",
       "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancers",
       "elasticloadbalancing:DescribeTags", "elasticloadbalancing:DescribeTargetGroups", "logs:DescribeLogGroups",
     ]
@@ -238,6 +239,12 @@ data "aws_iam_policy_document" "to_ecs" {
       variable = "application-autoscaling:service-namespace"
       values   = ["ecs"]
     }
+  }
+
+  statement {
+    sid       = "ScalingAlarms" # autoscaling makes them in the caller's name
+    actions   = ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm"]
+    resources = ["${local.here.cloudwatch}:alarm:TargetTracking-*"]
   }
 
   statement {

@@ -34,5 +34,5 @@ module "zenml" {
   enable_step_operator = false # steps run on the orchestrator
   enable_deployer      = false # it would bring AWSAppRunnerFullAccess along
   s3_force_destroy     = !var.keep_contents
-  ecr_force_delete     = true # step images are built again from the code
+  ecr_force_delete     = true # `make aws-down` takes step images along
 }
