@@ -11,6 +11,7 @@ import tensorflow as tf
 from diascope.arrays import write_rows
 from diascope.backbones import COMPACT_CNN
 from diascope.config import Augmentation, CandidateConfig
+from diascope.distribution import shared
 from diascope.errors import InputError
 from diascope.heads import Head, Standardiser, class_weights
 from diascope.results import CurvePoint
@@ -109,7 +110,8 @@ def fit_network(
         freeze_below(backbone, config.fine_tune_layers)
     image = keras.Input(network.input.shape[1:], dtype="uint8")
     training_model = keras.Model(image, model(_augmented(image, config.augmentation, seed)))
-    curve = _descend(training_model, pixels, labels, n_classes, rows, config, seed)
+    with shared(training_model) as fitted:
+        curve = _descend(fitted, pixels, labels, n_classes, rows, config, seed)
     return model, curve
 
 
