@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,12 +17,15 @@ from zenml.metadata.metadata_types import MetadataType
 
 from diascope.candidates import TrainedCandidate
 from diascope.classifier import Classifier
+from diascope.contents import digest
 from diascope.dataset import Dataset
 from diascope.evaluation import EvaluationRecord
 from diascope.features import Backbone, Features
 from diascope.metrics import Metrics
+from materializers.shelf import StoreShelf
 
 NETWORK_PAGE = "network.html"
+UPLOADS = 4  # at a time; a store takes more over several connections than over one
 
 
 def scratch() -> Path:
@@ -42,18 +46,20 @@ class FolderMaterializer(BaseMaterializer):
 
     def save(self, data: Any) -> None:
         """Store every file; on the same disk as a link, so that nothing is written twice."""
-        for path in _files(data.root):
-            target = os.path.join(self.uri, path.name)
-            if _is_local(self.uri):
-                _link(path, Path(target))
-            else:
-                fileio.copy(str(path), target)
+        if isinstance(data, Dataset) and data.is_far:
+            for path in data.files():  # each is gone when the next one comes
+                self._store(path)
+        else:
+            with ThreadPoolExecutor(UPLOADS) as pool:
+                list(pool.map(self._store, _files(data.root)))
 
     def load(self, data_type: type[Any]) -> Any:
-        """Open the folder where it lies, or a copy of it where the store is remote."""
+        """Open the folder where it lies, or a copy of it where the store is remote; a dataset's shards stay there."""
         if _is_local(self.uri):
             return data_type(Path(self.uri))
         folder = scratch()
+        if issubclass(data_type, Dataset):
+            return data_type.on(StoreShelf(self.uri, self.artifact_store), folder)
         for name in fileio.listdir(self.uri):
             fileio.copy(os.path.join(self.uri, str(name)), str(folder / str(name)))
         return data_type(folder)
@@ -73,12 +79,16 @@ class FolderMaterializer(BaseMaterializer):
 
     def compute_content_hash(self, data: Any) -> str:
         """Hash every file but the pages, which are views of the others."""
-        digest = hashlib.sha256()
-        for path in _files(data.root):
-            if path.suffix != ".html":
-                with path.open("rb") as file:
-                    digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
-        return digest.hexdigest()
+        sums = data.digests() if isinstance(data, Dataset) else {path.name: digest(path) for path in _files(data.root)}
+        content = (f"{name}\0{sums[name]}\0" for name in sorted(sums) if not name.endswith(".html"))
+        return hashlib.sha256("".join(content).encode()).hexdigest()
+
+    def _store(self, path: Path) -> None:
+        target = os.path.join(self.uri, path.name)
+        if _is_local(self.uri):
+            _link(path, Path(target))
+        else:
+            fileio.copy(str(path), target)
 
 
 class DataMaterializer(FolderMaterializer):
