@@ -1,6 +1,6 @@
 """How do a backbone and a fitted head become one stored classifier? (imports Keras: import this module late)"""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
@@ -99,4 +99,11 @@ def _enlarged(part: keras.KerasTensor, grid: tuple[int, int]) -> keras.KerasTens
 
 
 def _versions() -> dict[str, str]:
-    return {"diascope": __version__, **{package: version(package) for package in PACKAGES}}
+    return {"diascope": __version__, **{package: _version(package) for package in PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return version(f"{package}-cpu")  # TensorFlow's build without CUDA is a package of its own

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ from tiny import (
     stripes,
 )
 
-from diascope.assembly import store_classifier
+from diascope.assembly import _versions, store_classifier
 from diascope.calibration import softmax
 from diascope.classifier import Classifier, sha256
 from diascope.familiarity import familiarise
@@ -179,6 +180,17 @@ def test_metadata_hold_the_hash_of_every_file() -> None:
     found = classifier(1.0)
     assert found.info.class_names == CLASSES
     assert found.info.files == {name: sha256(found.root / name) for name in ("model.bin", "model.keras", "model.xml")}
+
+
+def test_tensorflow_is_named_also_where_it_is_the_build_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package == "tensorflow":
+            raise PackageNotFoundError(package)
+        return "2.21.0" if package == "tensorflow-cpu" else "1.0"
+
+    monkeypatch.setattr("diascope.assembly.version", version)
+    assert _versions()["tensorflow"] == "2.21.0"
+    assert "tensorflow-cpu" not in _versions()
 
 
 @pytest.mark.parametrize("wanted", [PLAIN, RICH], ids=["one block", "six blocks"])

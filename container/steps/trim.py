@@ -22,9 +22,12 @@ PATTERNS = (
     "zenml/zen_server/dashboard",
     "kubernetes/aio",
     "pydicom/data/test_files",
-    "*/**/tests",
-    "*/**/*.pyi",
-    "*/**/*.pxd",
+    "matplotlib/tests",
+    "numpy/**/tests",
+    "pandas/tests",
+    "pyarrow/tests",
+    "scipy/**/tests",
+    "sklearn/**/tests",
 )
 
 
