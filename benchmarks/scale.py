@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import child, data
 from benchmarks.figure import Figure
 from benchmarks.ours import Laps, candidate, compare_folds
-from diascope.candidates import Development
+from diascope.development import Development
 from diascope.features import FeatureSpec, extract_features, write_backbone
 from diascope.heads import fit_logistic
 
