@@ -13,6 +13,26 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+# What shares one trained demo, or the Docker engine's images, is run by one process; else a file is what is dealt out.
+TOGETHER = {
+    "benchmarks_foreign",
+    "card",
+    "container",
+    "deployment",
+    "lambda_entry",
+    "places",
+    "rollback",
+    "target_container",
+    "training_pipeline",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say for `--dist loadgroup` which tests belong together."""
+    for item in items:
+        name = item.path.stem.removeprefix("test_")
+        item.add_marker(pytest.mark.xdist_group("demo" if name in TOGETHER else name))
+
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
