@@ -7,7 +7,7 @@ train: .venv/train.done  ## set everything up and run the main job on the embedd
 	$(BIN)/python run.py --training
 
 test: .venv/dev.done lint  ## set everything up and pass the tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2
 
 lint: .venv/dev.done
 	$(BIN)/ruff check .

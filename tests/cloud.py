@@ -86,7 +86,8 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     said = ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
     kept = ("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/mlflow")
-    with served([_program("mlflow"), "server", *said, *kept], f"{url}/health", folder / "mlflow.log"):
+    alone = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # else eight more processes
+    with served([_program("mlflow"), "server", *said, *kept], f"{url}/health", folder / "mlflow.log", alone):
         yield url
 
 
