@@ -110,7 +110,7 @@ class Player:
                     cloud.until(lambda: stop_when in self.said(job) or process.poll() is not None, "a job to start")
                     time.sleep(2)  # it is at work
                     subprocess.run(["docker", "kill", name], capture_output=True, check=True)
-                status = process.wait(300)
+                status = process.wait(600)
             finally:
                 subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
         self.seconds[job.name] = (datetime.now(UTC) - start).total_seconds()

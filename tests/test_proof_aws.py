@@ -108,7 +108,7 @@ class Cloud:
     def call(self, *arguments: str, client: str = "aws") -> str:
         """Do the same, and give what it printed when it is done."""
         process = self.start(*arguments, client=client)
-        out, err = process.communicate(timeout=400)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0, f"{arguments} ended with {process.returncode}:\n{out[-2000:]}\n{err[-4000:]}"
         return out
 
@@ -195,7 +195,7 @@ def play(stands: Cloud, *arguments: str, kill: str = KILLED) -> Played:
                 player.play(job)
 
             order = sagemaker_player.in_order(jobs, do)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
     finally:
         process.kill()
     assert process.returncode == 0, err[-4000:]
