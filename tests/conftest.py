@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import __main__
+
 # Before anything imports them: nothing of the user's is read or written.
 os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# In a process of pytest-xdist the main module has no file, by which ZenML tells whose code a step is.
+if not hasattr(__main__, "__file__"):
+    __main__.__file__ = str(Path(__file__).resolve().parent.parent / "run.py")
 
 # What shares one trained demo, or the Docker engine's images, is run by one process; else a file is what is dealt out.
 TOGETHER = {

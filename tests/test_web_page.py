@@ -29,7 +29,7 @@ from diascope.reports import card_page
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
 pytestmark = needs_browser
 expect = sync_api.expect
-expect.set_options(timeout=15_000)  # on a busy machine a first answer takes seconds
+expect.set_options(timeout=45_000)  # on a busy machine a first answer takes seconds
 
 WEB = Path(__file__).parents[1] / "web"
 WARNING = "Research use only. Not a medical device."
@@ -93,7 +93,7 @@ class Visit:
 
     def __init__(self, browser: "sync_api.Browser", address: str, **window: object) -> None:
         self.page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **window}).new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(45_000)
         self.said: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
