@@ -234,7 +234,7 @@ def test_the_same_run_twice_gives_the_same_numbers(train):
         "candidates=[{name: small, backbone: compact_cnn, weights: none, image_sizes: [32], epochs: 3},"
         "{name: weak, backbone: MobileNetV2, alpha: 0.35, weights: none, image_sizes: [32], head: mlp, epochs: 3}]"
     )
-    settings = ("--set", candidates, "--set", "selection.method=validation", "--set", "promotion.model=twice")
+    settings = ("--set", candidates, "--set", "selection.method=validation", "--set", "promotion.model=repeated")
     arguments = ("--training", "--json", "--no-cache", *settings)
     first, second = train(*arguments).result, train(*arguments).result
     assert first["test"] == second["test"]
