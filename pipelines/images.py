@@ -85,7 +85,8 @@ def _of_this_network() -> dict[str, Any]:
 def _digest(requirements: str, parent: str) -> str:
     """What the image is made of: another tag for anything else in it."""
     digest = hashlib.sha256(parent.encode())
-    for path in (ROOT / requirements, *sorted(path for path in FOLDER.iterdir() if path.is_file())):
+    parts = sorted(path for path in FOLDER.iterdir() if path.is_file())
+    for path in (ROOT / requirements, FOLDER.parent / "trim.py", *parts):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

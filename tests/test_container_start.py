@@ -92,8 +92,8 @@ def test_what_is_removed_is_there_in_the_packages_that_are_pinned():
     assert found is not None
     assert found.origin is not None
     packages = Path(found.origin).parent.parent
-    assert [pattern for pattern in trim.PATTERNS if not any(packages.glob(pattern))] == []
-    removed = trim.unneeded(packages)
+    assert [pattern for pattern in trim.SERVING if not any(packages.glob(pattern))] == []
+    removed = trim.unneeded(packages, trim.SERVING)
     assert packages / "openvino" / "libs" / "libopenvino_intel_gpu_plugin.so" in removed
     for needed in (
         "libopenvino_intel_cpu_plugin.so",

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from docker.utils.build import exclude_paths
 
-from container.steps import trim
+from container import trim
 from diascope.errors import InputError
 from diascope.experiment import load
 from pipelines import code, images
@@ -164,8 +164,8 @@ def test_the_image_is_another_when_its_packages_are(tmp_path: Path, monkeypatch:
 def test_the_builder_gets_a_few_small_files() -> None:
     patterns = (images.FOLDER / "dockerignore").read_text().split()
     sent = {name for name in exclude_paths(str(ROOT), patterns) if (ROOT / name).is_file()}
-    assert {"requirements/steps-cpu.txt", "requirements/steps-gpu.txt", "container/steps/trim.py"} <= sent
-    assert {Path(name).parent.as_posix() for name in sent} == {"requirements", "container/steps"}
+    assert {"requirements/steps-cpu.txt", "requirements/steps-gpu.txt", "container/trim.py"} <= sent
+    assert {Path(name).parent.as_posix() for name in sent} == {"requirements", "container", "container/steps"}
     assert sum((ROOT / name).stat().st_size for name in sent) < 1e6
 
 
@@ -194,7 +194,7 @@ def test_the_images_have_what_the_components_of_the_stack_want_and_no_server() -
     assert not {"bentoml", "uvicorn-worker", "passlib", "pytest", "moto"} & there.keys()
 
 
-@pytest.mark.parametrize("pattern", trim.PATTERNS)
+@pytest.mark.parametrize("pattern", trim.STEPS)
 def test_what_is_left_out_is_still_there_to_be_left_out(pattern: str) -> None:
     """A pattern that finds nothing any more is out of date (the packages here are those of the image)."""
     assert next(Path(sysconfig.get_path("purelib")).glob(pattern), None)
