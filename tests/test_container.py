@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 from bento_stores import stores_in
+from engine import ask, on_its_network
 
 from diascope import docker
 
@@ -38,21 +39,12 @@ def answers() -> str:
 pytestmark = pytest.mark.skipif(bool(answers()), reason=answers())
 
 
-def ask(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 # One registry, one image
 
 
 @pytest.fixture(scope="module", autouse=True)
 def network() -> Iterator[None]:
-    """The host's, where the engine has no bridge network."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not ask("network", "ls", "--quiet", "--filter", "driver=bridge"):
-            patch.setenv(docker.NETWORK, "host")
+    with on_its_network():
         yield
 
 

@@ -20,6 +20,7 @@ import lambda_runtime
 import pytest
 import served
 import tiny
+from engine import on_its_network
 from lambda_runtime import RuntimeApi
 from PIL import Image
 
@@ -99,11 +100,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     context = home / "context"
     command = [sys.executable, "-c", export, f"{NAME}:1", str(context)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    with pytest.MonkeyPatch.context() as patch:
-        if not subprocess.run(
-            ["docker", "network", "ls", "--quiet", "--filter", "driver=bridge"], capture_output=True, check=True
-        ).stdout:
-            patch.setenv(docker.NETWORK, "host")
+    with on_its_network():
         docker.build(context, f"{NAME}:1", {})
     shutil.rmtree(context)
     yield f"{NAME}:1"

@@ -24,6 +24,7 @@ from typing import Any
 import cloud
 import pytest
 import sagemaker_player
+from engine import on_its_network
 from sagemaker_player import Job
 
 from diascope import docker
@@ -138,7 +139,7 @@ def stands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """The servers, started at once, with what a Terraform run would have made in an empty account."""
     folder = tmp_path_factory.mktemp("cloud")
     before = step_images()
-    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+    with on_its_network(), ExitStack() as stack, ThreadPoolExecutor() as pool:
         starting = [cloud.moto(folder), cloud.registry(folder), cloud.mlflow_server(folder)]
         started = [pool.submit(stack.enter_context, each) for each in starting]
         aws = started[0].result()

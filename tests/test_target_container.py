@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine import ask, on_its_network
 
 from diascope import docker
 from diascope.deployment_settings import ContainerSettings, DeploymentSettings
@@ -29,18 +30,9 @@ ENTRYPOINT ["python", "/stub.py"]
 pytestmark = pytest.mark.skipif(docker.find_engine() is None, reason="no Docker engine answers")
 
 
-def ask(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def network() -> Iterator[None]:
-    """The host's, where the engine has no bridge network."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not ask("network", "ls", "--quiet", "--filter", "driver=bridge"):
-            patch.setenv(docker.NETWORK, "host")
+    with on_its_network():
         yield
 
 
