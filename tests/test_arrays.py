@@ -9,6 +9,8 @@ import pytest
 
 from diascope.arrays import write_rows
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 @pytest.mark.parametrize("shape", [(0, 3), (5, 3), (4, 2, 2, 3)])
@@ -53,5 +55,5 @@ except OSError as error:
 
 def test_a_disk_that_takes_no_more_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FULL, str(tmp_path / "a.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "File too large"
