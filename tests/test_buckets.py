@@ -7,7 +7,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from diascope import aws, buckets
 from diascope.buckets import download_object, download_prefix, listing
@@ -18,26 +17,9 @@ FILES = {"set/yes/a.png": b"first", "set/yes/b.png": b"second" * 1000, "set/no/c
 LIMITS = ArchiveLimits()
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def s3(in_aws: None) -> Iterator[Any]:
     """A client of a server that holds FILES in the bucket `images`."""
-    for key, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(key, value)
     client = boto3.client("s3")
     client.create_bucket(Bucket="images")
     for key, data in FILES.items():

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from diascope import archives, demo, downloads, sources
 from diascope.config import ArchiveLimits
@@ -237,17 +236,7 @@ def test_the_demo_is_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert fetch("demo") == folder
 
 
-def test_s3_prefixes_and_archives(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for key, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(key, value)
+def test_s3_prefixes_and_archives(archive: Path, in_aws: None) -> None:
     client = boto3.client("s3")
     client.create_bucket(Bucket="sources")
     for name, data in FILES.items():
@@ -261,7 +250,6 @@ def test_s3_prefixes_and_archives(archive: Path, monkeypatch: pytest.MonkeyPatch
     client.put_object(Bucket="sources", Key="set/yes/0.png", Body=b"new")
     assert fingerprint("s3://sources/set") != before
     assert content(fetch("s3://sources/set")) == {**FILES, "yes/0.png": b"new"}
-    server.stop()
 
 
 def test_a_drive_link_is_fetched(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

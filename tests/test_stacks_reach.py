@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +10,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from diascope import aws
 from diascope.errors import InputError
@@ -212,32 +210,14 @@ def test_an_address_of_elsewhere_is(monkeypatch: pytest.MonkeyPatch) -> None:
         check_reachable("MLflow", url)
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def session(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }.items():
-        monkeypatch.setenv(name, value)
+def session(in_aws: None, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setattr(aws, "ATTEMPTS", 1)
     yield boto3.Session()
     import requests
 
-    requests.post(f"{endpoint}/moto-api/reset", timeout=10)
+    requests.post(f"{aws_endpoint}/moto-api/reset", timeout=10)
 
 
 def make_bucket(session: boto3.Session, name: str, region: str) -> Any:
