@@ -1,7 +1,10 @@
 """What several test modules share: a ZenML of their own and one real training run on the demo."""
 
+import atexit
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,11 @@ import pytest
 
 import __main__
 
-# Before anything imports them: nothing of the user's is read or written.
+# Before anything imports them: nothing of the user's is read or written, and no two processes make one database.
+OWN = Path(tempfile.mkdtemp(prefix="diascope-tests-"))
+atexit.register(shutil.rmtree, OWN, ignore_errors=True)
+os.environ["ZENML_CONFIG_PATH"] = str(OWN / "zenml")
+os.environ["BENTOML_HOME"] = str(OWN / "bentoml")
 os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
