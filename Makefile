@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test lint stack-local stack-aws stack-aws-delete aws-servers aws-up aws-down requirements clean
+.PHONY: train test lint extras stack-local stack-aws stack-aws-delete aws-servers aws-up aws-down requirements clean
 
 train: .venv/train.done  ## set everything up and run the main job on the embedded demo data
 	$(BIN)/python run.py --training
@@ -13,6 +13,8 @@ lint: .venv/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+extras: .venv/extras.done  ## networks of KerasHub and datasets on Kaggle
 
 stack-local: .venv/train.done  ## register and use the stack of this machine, as the first run does by itself
 	$(BIN)/python -m stacks.local
@@ -44,9 +46,13 @@ aws-down:  ## Terraform: everything away but the buckets (with PURGE=1 these too
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/aws.txt
 	touch $@ .venv/train.done
 
+.venv/extras.done: requirements/extras.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/extras.txt
+	touch $@ .venv/train.done .venv/aws.done
+
 .venv/dev.done: requirements/dev.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/dev.txt
-	touch $@ .venv/train.done .venv/aws.done
+	touch $@ .venv/train.done .venv/aws.done .venv/extras.done
 
 requirements:  ## compile the pinned files anew from the ranges in pyproject.toml; aws.txt is the narrowest, so the others follow it
 	$(COMPILE) --extra train --extra aws --output-file requirements/aws.txt
@@ -54,7 +60,8 @@ requirements:  ## compile the pinned files anew from the ranges in pyproject.tom
 	$(COMPILE) --extra serve --constraint requirements/aws.txt --output-file requirements/serve.txt
 	$(COMPILE) --extra pipelines --extra aws --extra cpu --constraint requirements/aws.txt --output-file requirements/steps-cpu.txt
 	$(COMPILE) --extra pipelines --extra aws --extra gpu --constraint requirements/aws.txt --output-file requirements/steps-gpu.txt
-	$(COMPILE) --extra train --extra serve --extra aws --extra dev --constraint requirements/aws.txt --constraint requirements/serve.txt --output-file requirements/dev.txt
+	$(COMPILE) --extra train --extra aws --extra hub --extra kaggle --constraint requirements/aws.txt --output-file requirements/extras.txt
+	$(COMPILE) --extra train --extra serve --extra aws --extra hub --extra kaggle --extra dev --constraint requirements/aws.txt --constraint requirements/serve.txt --output-file requirements/dev.txt
 
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet
 
