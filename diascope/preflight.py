@@ -1,10 +1,14 @@
 """Is what the experiment names there? Asked before anything expensive is imported."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from diascope import hub
 from diascope.config import DEMO, DatasetConfig, Experiment
 from diascope.errors import InputError, nearest
+from diascope.kaggle import handle, is_kaggle
+from diascope.sweep_space import values_of
 
 KERAS_WEIGHTS = ("imagenet", "none")
 
@@ -27,17 +31,24 @@ def check_inputs(experiment: Experiment) -> None:
                 f"{key}: there is no file {weights!r}; say imagenet, none, or where a Keras weights file is, as a path "
                 "or s3://."
             )
+    for key, folder in _presets(experiment).items():
+        if not is_remote(folder) and not os.path.isfile(os.path.join(folder, hub.CONFIG_FILE)):
+            raise InputError(
+                f"{key}: there is no preset of KerasHub in {folder!r}: name a folder with a {hub.CONFIG_FILE} and "
+                "weights, or one of KerasHub's presets by its name."
+            )
 
 
 def local_inputs(experiment: Experiment) -> dict[str, str]:
     """Return what the experiment reads from this machine: the keys of the configuration, and the paths they give."""
-    source = {} if experiment.dataset.source == DEMO else {"dataset.source": experiment.dataset.source}
-    return {key: path for key, path in (source | _weights(experiment)).items() if not _is_remote(path)}
+    read = experiment.dataset.source != DEMO and experiment.dataset.version is None
+    source = {"dataset.source": experiment.dataset.source} if read else {}
+    return {key: path for key, path in (source | _networks(experiment)).items() if not is_remote(path)}
 
 
-def refuse_local_inputs(experiment: Experiment, stack: str) -> None:
-    """Raise InputError where steps that run elsewhere would need files of this machine."""
-    if local := local_inputs(experiment):
+def refuse_local(local: Mapping[str, str], stack: str) -> None:
+    """Raise InputError where steps that run elsewhere would need paths of this machine, each under what names it."""
+    if local:
         said = " and ".join(f"{key} ({path})" for key, path in local.items())
         raise InputError(
             f"Steps of the stack {stack!r} run elsewhere and cannot read {said}: add --upload, which puts what they "
@@ -45,22 +56,42 @@ def refuse_local_inputs(experiment: Experiment, stack: str) -> None:
         )
 
 
+def _networks(experiment: Experiment) -> dict[str, str]:
+    """What of the user's networks are made of."""
+    return _weights(experiment) | _presets(experiment)
+
+
+def _presets(experiment: Experiment) -> dict[str, str]:
+    """The folders with presets by their key."""
+    said = {f"candidates.{i}.backbone": each.backbone for i, each in enumerate(experiment.candidates)}
+    folders = {key: hub.folder_of(name) for key, name in (said | _swept(experiment, "backbone")).items()}
+    return {key: folder for key, folder in folders.items() if folder}
+
+
 def _weights(experiment: Experiment) -> dict[str, str]:
     """The weights files by their key."""
-    return {
-        f"candidates.{index}.weights": candidate.weights
-        for index, candidate in enumerate(experiment.candidates)
-        if candidate.weights not in KERAS_WEIGHTS
-    }
+    said = {f"candidates.{index}.weights": each.weights for index, each in enumerate(experiment.candidates)}
+    said |= _swept(experiment, "weights")
+    return {key: os.path.expanduser(weights) for key, weights in said.items() if weights not in KERAS_WEIGHTS}
 
 
-def _is_remote(path: str) -> bool:
-    return "://" in path
+def _swept(experiment: Experiment, key: str) -> dict[str, str]:
+    """What a sweep gives a key of the candidate, by where it is said."""
+    return values_of(experiment.sweep, key) if experiment.sweep else {}
+
+
+def is_remote(path: str) -> bool:
+    """Whether a source or file is somewhere else, where every machine can read it."""
+    return "://" in path or is_kaggle(path)
 
 
 def _check_source(config: DatasetConfig) -> tuple[str, ...]:
     """The classes, as far as they can be told without opening anything."""
-    if config.source == DEMO or _is_remote(config.source):
+    if config.version is not None:  # then the source is not read
+        return ()
+    if is_kaggle(config.source):
+        handle(config.source)
+    if config.source == DEMO or is_remote(config.source):
         return ()
     if not os.path.exists(config.source):  # Path.exists raises where the name is too long
         raise InputError(

@@ -4,7 +4,7 @@ import pytest
 
 from diascope.config import Experiment
 from diascope.errors import InputError
-from diascope.preflight import check_inputs, local_inputs, refuse_local_inputs
+from diascope.preflight import check_inputs, local_inputs, refuse_local
 
 
 def experiment(source: str, weights: str = "none", positive_class: str | None = None) -> Experiment:
@@ -75,7 +75,7 @@ def test_weights_in_s3_are_not_looked_at():
 
 @pytest.mark.parametrize("source", ["demo", "s3://bucket/folder", "https://example.org/a.zip"])
 def test_what_is_not_of_this_machine_may_be_read_elsewhere(source):
-    refuse_local_inputs(experiment(source, weights="s3://bucket/my.weights.h5"), "aws")
+    refuse_local(local_inputs(experiment(source, weights="s3://bucket/my.weights.h5")), "aws")
     assert local_inputs(experiment(source)) == {}
 
 
@@ -83,7 +83,7 @@ def test_files_of_this_machine_are_refused_with_the_way_out():
     both = experiment("/data/ct", weights="my.weights.h5")
     assert local_inputs(both) == {"dataset.source": "/data/ct", "candidates.0.weights": "my.weights.h5"}
     with pytest.raises(InputError) as raised:
-        refuse_local_inputs(both, "aws")
+        refuse_local(local_inputs(both), "aws")
     assert str(raised.value) == (
         "Steps of the stack 'aws' run elsewhere and cannot read dataset.source (/data/ct) and candidates.0.weights "
         "(my.weights.h5): add --upload, which puts what they need beside the artifacts in S3, once, or copy it to S3 "

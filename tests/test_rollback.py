@@ -2,7 +2,7 @@
 
 import pytest
 
-import run
+from commands.start import start_zenml
 
 MODEL = "rolled"
 
@@ -17,7 +17,7 @@ def made(workplace):
     from stacks.local import ensure_tracking_stack
     from steps.registry import set_production
 
-    run.start_zenml(debug=False)
+    start_zenml(debug=False)
     ensure_tracking_stack()
     client = Client()
     client.active_stack.experiment_tracker.configure_mlflow()

@@ -12,6 +12,7 @@ import yaml
 from test_summary import KEYS, make_outcome
 
 import run
+from commands.deployment import makes_container
 from diascope.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,7 +38,8 @@ class Pipeline:
 @pytest.fixture
 def pipeline(monkeypatch):
     fake = Pipeline()
-    monkeypatch.setattr(run, "start_zenml", lambda debug: None)
+    for action in ("training", "deployment", "report"):
+        monkeypatch.setattr(f"commands.{action}.start_zenml", lambda debug: None)
     monkeypatch.setattr("pipelines.training_run.train", fake)
     monkeypatch.setattr("stacks.local.ensure_tracking_stack", lambda: "local")
     return fake
@@ -295,4 +297,4 @@ def test_what_an_interrupt_leaves_is_told(pipeline, capsys, monkeypatch, options
 def test_a_container_is_made_where_an_engine_answers_unless_told_otherwise(monkeypatch, engine, target, container):
     monkeypatch.setattr("diascope.docker.find_engine", lambda: engine)
 
-    assert run._makes_container(target) is container
+    assert makes_container(target) is container

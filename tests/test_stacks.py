@@ -13,7 +13,8 @@ from diascope.experiment import load
 
 ROOT = Path(__file__).resolve().parent.parent
 ENSURE = (
-    "import run; run.start_zenml(False); from stacks.local import ensure_tracking_stack; print(ensure_tracking_stack())"
+    "from commands.start import start_zenml; start_zenml(False); "
+    "from stacks.local import ensure_tracking_stack; print(ensure_tracking_stack())"
 )
 
 

@@ -506,13 +506,14 @@ def test_nothing_is_uploaded_where_the_store_is_not_on_s3(client: Any, tmp_path:
     from zenml.enums import StackComponentType
 
     from diascope.experiment import load
-    from stacks.ready import upload_inputs
+    from diascope.preflight import local_inputs
+    from stacks.ready import upload_paths
 
     registered()
     config = ROOT / "configs" / "folder.yaml"
     (tmp_path / "a").mkdir()
     with pytest.raises(InputError, match="artifact store on S3, but that of the stack 'default' is 'local'"):
-        upload_inputs(load(config, [f"dataset.source={tmp_path}"]).parameters)
+        upload_paths(local_inputs(load(config, [f"dataset.source={tmp_path}"]).parameters))
     assert StackComponentType.ARTIFACT_STORE in client.get_stack("aws").components
 
 
