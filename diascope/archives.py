@@ -80,7 +80,8 @@ def entry_path(entry: str, name: str) -> PurePosixPath | None:
     return None if junk or path.name in ("", ".DS_Store", "Thumbs.db", "desktop.ini") else path
 
 
-def _kind(path: Path) -> str | None:
+def archive_kind(path: Path) -> str | None:
+    """`zip` or `tar`, told by the content; None for any other file."""
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith((b"PK\3\4", b"PK\5\6", b"PK\7\x08")):
@@ -119,7 +120,7 @@ def _damage_named(name: str) -> Iterator[None]:
 
 @contextmanager
 def _opened(archive: Path, name: str) -> Iterator[Iterator[_Entry]]:
-    kind = _kind(archive)
+    kind = archive_kind(archive)
     if kind == "zip":
         with zipfile.ZipFile(archive) as opened:
             yield _zip_entries(opened, name)
@@ -139,6 +140,12 @@ def _guess(archive: Path) -> str:
 
 
 def _zip_entries(archive: zipfile.ZipFile, name: str) -> Iterator[_Entry]:
+    for path, info in zip_members(archive, name):
+        yield _Entry(path, None if info.is_dir() else partial(archive.open, info))
+
+
+def zip_members(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[PurePosixPath, zipfile.ZipInfo]]:
+    """Yield files and folders of a zip and where they belong, without what operating systems add; raises InputError."""
     for info in archive.infolist():
         path = entry_path(info.filename, name)
         if path is None:
@@ -147,7 +154,7 @@ def _zip_entries(archive: zipfile.ZipFile, name: str) -> Iterator[_Entry]:
             raise InputError(f"{name} holds {info.filename!r}, a link or device: it is not unpacked.")
         if info.flag_bits & 1:
             raise InputError(f"{name} is protected by a password: unpack it yourself and give the folder.")
-        yield _Entry(path, None if info.is_dir() else partial(archive.open, info))
+        yield path, info
 
 
 def _tar_entries(archive: tarfile.TarFile, blocks: "_Blocks", name: str) -> Iterator[_Entry]:

@@ -1,10 +1,12 @@
 """How does the content of an S3 bucket get here?"""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from diascope import aws
@@ -15,6 +17,7 @@ from diascope.errors import InputError
 from diascope.progress import Progress
 
 ATTEMPTS = 4  # to fetch an object whose body breaks off
+CHANGED = ("NoSuchKey", "404", "PreconditionFailed", "412")  # what is answered where an object is not as it was listed
 THREADS = 16  # small images: the time goes into waiting for answers
 
 
@@ -113,6 +116,29 @@ def download_prefix(
             raise
 
 
+def read_objects(found: Listing) -> Callable[[Item], bytes | None]:
+    """Return what reads an object of a listing; None for one that has changed or gone since.
+
+    Many threads may read at once. The calls raise InputError where the bucket does not give what it has listed.
+    """
+    client, source = _client(), f"s3://{found.bucket}/{found.prefix}"
+
+    def read(item: Item) -> bytes | None:
+        from botocore.exceptions import ClientError
+
+        content = BytesIO()
+        with _reading(source):
+            try:
+                _copy(client, found.bucket, item, content)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in CHANGED:
+                    raise
+                return None
+        return content.getvalue()
+
+    return read
+
+
 def _fetch_into(path: Path, client: Any, bucket: str, item: Item, part: Path) -> None:
     _fetch(client, bucket, item, part)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,14 +146,20 @@ def _fetch_into(path: Path, client: Any, bucket: str, item: Item, part: Path) ->
 
 
 def _fetch(client: Any, bucket: str, item: Item, part: Path) -> None:
+    with part.open("wb") as file:
+        _copy(client, bucket, item, file)
+
+
+def _copy(client: Any, bucket: str, item: Item, file: IO[bytes]) -> None:
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
             body = client.get_object(Bucket=bucket, Key=item.key, IfMatch=item.etag)["Body"]
-            with part.open("wb") as file:
-                for block in body.iter_chunks(BLOCK):
-                    file.write(block)
+            file.seek(0)
+            file.truncate()
+            for block in body.iter_chunks(BLOCK):
+                file.write(block)
             return
         except (HTTPClientError, IncompleteReadError):
             if attempt == ATTEMPTS:

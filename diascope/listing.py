@@ -11,7 +11,7 @@ from diascope.records import split_of
 
 IGNORED = {"__macosx", "thumbs.db", "desktop.ini"}
 TEXT = {".txt", ".csv", ".tsv", ".json", ".md", ".xml", ".yaml", ".yml", ".html", ".pdf", ".xlsx", ".xls", ".docx"}
-TEXT |= {".rst", ".py", ".ipynb", ".log", ".rtf", ".doc", ".ini", ".toml"}
+TEXT |= {".rst", ".py", ".ipynb", ".log", ".rtf", ".doc", ".ini", ".toml", ".dvc", ".lock"}
 TEXT_NAMES = {"readme", "license", "licence", "copying", "dicomdir"}
 MASK_FOLDERS = {"mask", "masks", "segmentation", "segmentations", "ground_truth", "groundtruth"}
 MASK_NAME = re.compile(r"^(.+?)[ _-]*(?:mask|segmentation|seg|gt)(?:[ _-]?\d+)?$", re.IGNORECASE)
@@ -75,6 +75,11 @@ def _cannot_be_listed(error: OSError) -> None:
 
 def _ignored(name: str) -> bool:
     return name.startswith(".") or name.casefold() in IGNORED
+
+
+def is_data(path: PurePosixPath) -> bool:
+    """Whether a file is neither hidden, nor what systems leave behind, nor obvious text."""
+    return not any(map(_ignored, path.parts)) and not _is_text(path.name)
 
 
 def _is_text(name: str) -> bool:

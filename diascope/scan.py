@@ -1,6 +1,5 @@
 """What does decoding every file once show?"""
 
-import stat
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -11,9 +10,8 @@ from diascope.engine import ahead
 from diascope.errors import InputError
 from diascope.images import decode, facts
 from diascope.progress import Progress
+from diascope.reading import read_file
 from diascope.records import Record
-
-BYTES_PER_PIXEL = 8  # a file that is larger than its pixels can be is not read into memory
 
 
 def scan(records: Sequence[Record], max_pixels: int, progress: Progress | None = None) -> Iterator[Scanned]:
@@ -26,18 +24,10 @@ def scan(records: Sequence[Record], max_pixels: int, progress: Progress | None =
 
 def _scan_one(max_pixels: int, record: Record) -> Scanned:
     try:
-        status = record.path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe or device may never end
-            return Scanned(record, None, f"{record.name} is no file.")
-        size = status.st_size
-        if size > BYTES_PER_PIXEL * max_pixels:
-            return Scanned(record, None, f"{record.name} has {size:,} bytes, more than an image may have.")
-        data = record.path.read_bytes()
+        data = read_file(record.path, record.name, max_pixels)
         found = facts(data, name=record.name, max_pixels=max_pixels)
     except InputError as error:
         return Scanned(record, None, str(error))
-    except OSError as error:
-        return Scanned(record, None, f"{record.name} cannot be read: {error.strerror}.")
     if not is_blank(found):
         return Scanned(record, found)
     pixels = np.asarray(decode(data, name=record.name, max_pixels=max_pixels))
