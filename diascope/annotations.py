@@ -7,6 +7,7 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
+from diascope.agreement import agreed, check_votes, doubts
 from diascope.config import AnnotationColumns, Annotations, ArchiveLimits
 from diascope.errors import InputError, nearest, quoted
 from diascope.listing import Listing, Parts, count_files, list_files, unwrapped
@@ -16,7 +17,7 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
 def read_annotations(root: Path, annotations: Annotations, limits: ArchiveLimits) -> Layout:
-    """Give every file that the table names its label and, where there are columns for them, split and patient."""
+    """Give every file that the table names its label and, where there are columns for them, all else that it says."""
     places = [root.joinpath(*prefix) for prefix in unwrapped(list_files(root))]
     table = _beside(places, annotations.file, "dataset.annotations.file")
     if table.is_dir():
@@ -38,8 +39,12 @@ def read_annotations(root: Path, annotations: Annotations, limits: ArchiveLimits
             raise InputError(f"{annotations.file} gives {name!r} two labels, {records[name].label!r} and {label!r}")
         split = row[columns.split].strip() if columns.split else ""
         patient = row[columns.patient].strip() if columns.patient else ""
-        records[name] = Record(listing.root.joinpath(*parts), name, label, split, patient)
-    notices = _csv_notices(listing, records, rows, annotations.file)
+        agreement = agreed(row, label, annotations, number)
+        if name in records and records[name].agreement != agreement:
+            raise InputError(f"{annotations.file} says twice, and differently, how many annotators agree on {name!r}")
+        records[name] = Record(listing.root.joinpath(*parts), name, label, split, patient, agreement)
+    check_votes(annotations, {record.label for record in records.values()})
+    notices = _csv_notices(listing, records, rows, annotations.file) + doubts(records.values())
     found = list(records.values())
     if columns.split:
         found = _with_splits(found, annotations.file)
@@ -66,8 +71,8 @@ def _beside(places: list[Path], name: str, key: str) -> Path:
 
 
 def _require_columns(row: dict[str, str], columns: AnnotationColumns, table: str) -> None:
-    for column in (columns.file, columns.label, columns.split, columns.patient):
-        if column is not None and column not in row:
+    for column in columns.model_dump(exclude_none=True).values():
+        if column not in row:
             raise InputError(
                 f"{table} has no column {column!r}; the nearest is {nearest(column, row)!r} "
                 "(dataset.annotations.columns says which column is which)"

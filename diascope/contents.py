@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
@@ -27,10 +28,12 @@ SCHEMA = pa.schema(
         "mode": pa.string(),
         "sha256": pa.string(),
         "phash": pa.uint64(),
+        "agreement": pa.float64(),
     }
 )
 INDEX_COLUMNS = [name for name in SCHEMA.names if name != "image"]
 PLACE = ["shard", "row_group"]  # where an image lies, both counted from 0
+ADDED = {"agreement": 1.0}  # columns that datasets of older versions lack, and what is known of their images
 LIST = b"shards"  # key of the file's metadata
 
 
@@ -119,7 +122,8 @@ def read_contents(folder: Path, shards: Sequence[Shard], columns: Sequence[str])
     """Return some of the index columns and places of all images, in storage order."""
     path = folder / CONTENTS_FILE
     if path.is_file():
-        return pq.read_table(path, columns=list(columns))
+        known = [name for name in columns if name in pq.read_schema(path).names]
+        return _completed(pq.read_table(path, columns=known)).select(list(columns))
     tables = [_numbered(_tabulate(folder / shard.name), number) for number, shard in enumerate(shards)]
     return pa.concat_tables(tables).select(list(columns))
 
@@ -132,8 +136,20 @@ def _by_footer(path: Path, place: str) -> Shard:
 def _tabulate(path: Path) -> pa.Table:
     with pq.ParquetFile(path) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        table = file.read(columns=INDEX_COLUMNS)
+        table = _completed(file.read(columns=INDEX_COLUMNS))
     return table.append_column("row_group", pa.array(np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)))
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """Fill in what a dataset of an older version does not say."""
+    for name, value in ADDED.items():
+        field = SCHEMA.field(name)
+        if name in table.column_names:
+            known = pc.fill_null(table[name], value)
+            table = table.set_column(table.column_names.index(name), field, known)
+        else:
+            table = table.append_column(field, pa.repeat(pa.scalar(value, field.type), len(table)))
+    return table
 
 
 def _numbered(table: pa.Table, shard: int) -> pa.Table:

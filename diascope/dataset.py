@@ -58,7 +58,7 @@ class DatasetInfo(Frozen):
     class_names: list[str]  # sorted; a label's number is its place here
     grouping: Grouping
     counts: dict[str, dict[str, int]]  # by split and class
-    fingerprint: str  # SHA-256 over sample_id, sha256, label, split and group of every image, sorted
+    fingerprint: str  # SHA-256 over sample_id, sha256, label, split, group and known agreement of every image, sorted
     n_found: int  # files that should be images
     findings: list[Finding]
     splits_made: list[str]  # rather than brought by the data
@@ -243,6 +243,7 @@ def _row(one: Scanned, split: str, group: str) -> dict[str, object]:
         "mode": one.facts.mode,
         "sha256": one.facts.sha256,
         "phash": one.facts.phash,
+        "agreement": one.record.agreement,
     }
 
 
@@ -268,6 +269,8 @@ def _fingerprint(rows: list[dict[str, object]]) -> str:
     digest = hashlib.sha256()
     for row in sorted(rows, key=lambda row: str(row["sample_id"])):
         fields = [str(row[key]) for key in ("sample_id", "sha256", "label", "split", "group")]
+        if row["agreement"] != 1:  # what older versions, which did not know it, made of the rest stays true
+            fields.append(str(row["agreement"]))
         digest.update(("\0".join(fields) + "\n").encode())
     return digest.hexdigest()
 

@@ -54,7 +54,13 @@ def drive_id(source: str) -> str:
 
 
 def download(
-    url: str, target: Path, *, sha256: str | None = None, limit: int | None = None, progress: Progress | None = None
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    name: str | None = None,
 ) -> None:
     """Fetch an http(s) link into a file that appears only when it is complete.
 
@@ -63,6 +69,7 @@ def download(
     Parameters
     ----------
     limit: bytes beyond which the download is given up.
+    name: what is fetched, for messages; default: the link.
 
     Raises
     ------
@@ -72,26 +79,27 @@ def download(
     import requests
 
     _check_transport(url, sha256)
+    name = name or shown(url)
     part = target.with_name(target.name + ".part")
     failures = 0
     with requests.Session() as session:
         while True:
             before = _size(part)
             try:
-                if _transfer(session, url, part, sha256, limit, progress):
+                if _transfer(session, url, part, sha256, limit, progress, name):
                     break
                 problem: str = "the connection breaks off"
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                problem = _reason(error)
+                problem = reason(error)
             except requests.RequestException as error:
-                raise InputError(f"{shown(url)} cannot be fetched: {_reason(error)}.") from error
+                raise InputError(f"{name} cannot be fetched: {reason(error)}.") from error
             failures = 1 if _size(part) > before else failures + 1
             if failures == ATTEMPTS:
                 raise InputError(
-                    f"{shown(url)} cannot be fetched: {problem}; check the link and the connection, then run again."
+                    f"{name} cannot be fetched: {problem}; check the link and the connection, then run again."
                 )
             time.sleep(BACKOFF * 2 ** (failures - 1))
-    _accept(part, target, sha256, shown(url))
+    _accept(part, target, sha256, name)
     _validator_file(part).unlink(missing_ok=True)
 
 
@@ -169,6 +177,7 @@ def _transfer(
     sha256: str | None,
     limit: int | None,
     progress: Progress | None,
+    name: str,
 ) -> bool:
     """Append what is missing of the file; return whether it is complete."""
     with session.get(url, headers=_resume_headers(part), stream=True, timeout=TIMEOUT) as response:
@@ -182,15 +191,13 @@ def _transfer(
 
             raise requests.ConnectionError(f"the server answers {response.status_code} {response.reason}")
         if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-            raise InputError(
-                f"{shown(url)} cannot be fetched: the server answers {response.status_code} {response.reason}."
-            )
+            raise InputError(f"{name} cannot be fetched: the server answers {response.status_code} {response.reason}.")
         start = _start(response, part)
         if not start:
             part.write_bytes(b"")  # before the validator: an old half must never carry the new file's
         validator = response.headers.get("ETag", "") or response.headers.get("Last-Modified", "")
         _validator_file(part).write_text("" if validator.startswith("W/") else validator)
-        return _write(response, part, start, limit, shown(url), progress)
+        return _write(response, part, start, limit, name, progress)
 
 
 def _write(
@@ -235,8 +242,8 @@ def _validator_file(part: Path) -> Path:
     return part.with_name(part.name + ".validator")
 
 
-def _reason(error: object) -> str:
-    """The innermost cause in a few words: what requests says of a refused connection is three nested objects."""
+def reason(error: object) -> str:
+    """Return the innermost cause in a few words: what requests says of a refused connection is three nested objects."""
     text = str(error)
     for sign, reason in (
         ("Name or service not known", "there is no such host"),
@@ -259,4 +266,4 @@ def _drive_problem(name: str, message: str) -> str:
         )
     if "Cannot retrieve" in message:
         return f"{name} is not there or not shared with anyone who has the link."
-    return f"{name} cannot be fetched: {_reason(message)}."
+    return f"{name} cannot be fetched: {reason(message)}."

@@ -34,6 +34,7 @@ def read_layout(root: Path, config: DatasetConfig) -> Layout:
     layout = _with_class_map(layout, config.class_map)
     if layout.kind == "split_folders":
         layout = _match_classes(layout)
+    layout = _with_classes(layout, config.classes)
     if len(layout.class_names) < 2:
         name = layout.class_names[0]
         if split_of(name) and layout.kind == "class_folders":
@@ -179,6 +180,21 @@ def _with_class_map(layout: Layout, class_map: dict[str, str]) -> Layout:
     records = [replace(record, label=class_map.get(record.label, record.label)) for record in layout.records]
     names = {class_map.get(name, name) for name in layout.class_names}
     return replace(layout, records=records, class_names=tuple(sorted(names)))
+
+
+def _with_classes(layout: Layout, classes: list[str]) -> Layout:
+    """Leave out the images of all other classes."""
+    for name in classes:
+        if name not in layout.class_names:
+            near = nearest(name, layout.class_names)
+            raise InputError(f"dataset.classes names {name!r}, which the data does not have; the nearest is {near!r}")
+    others = sorted(set(layout.class_names) - set(classes))
+    if not classes or not others:
+        return layout
+    records = [record for record in layout.records if record.label in classes]
+    left_out = len(layout.records) - len(records)
+    notice = f"{count_files(left_out)} left out of classes that dataset.classes does not name: {quoted(others)}."
+    return Layout(layout.kind, tuple(sorted(classes)), records, [*layout.notices, notice])
 
 
 def _match_classes(layout: Layout) -> Layout:

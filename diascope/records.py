@@ -22,6 +22,7 @@ class Record:
     label: str
     split: str = ""  # "train", "validation", "test", or "" where the data does not say
     patient: str = ""  # "" where unknown
+    agreement: float = 1.0  # share of the annotators who give this label; 1 where unknown
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How do bytes get here? From folder, archive, https, Google Drive, S3 or the demo to a folder that can be read."""
+"""How do bytes get here? From folder, archive, https, Drive, Kaggle, S3 or the demo to a folder that can be read."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from diascope import archives, buckets, demo, downloads
+from diascope import archives, buckets, demo, downloads, kaggle
 from diascope.config import DEMO, ArchiveLimits
 from diascope.errors import DISK_FULL, InputError
 from diascope.progress import Progress
@@ -24,9 +24,10 @@ class _Source:
     """What the configuration names, recognised."""
 
     text: str
-    kind: Literal["demo", "folder", "file", "s3", "drive", "http"]
+    kind: Literal["demo", "folder", "file", "s3", "drive", "kaggle", "http"]
     sha256: str | None
     listing: buckets.Listing | None = None
+    dataset: kaggle.Handle | None = None  # with its version
 
     @property
     def name(self) -> str:
@@ -47,6 +48,8 @@ class _Source:
             state = Path(demo.__file__).read_text(encoding="utf-8")
         elif self.kind == "drive":
             where = downloads.drive_id(self.text)
+        elif self.dataset:
+            where = str(self.dataset)
         elif self.kind == "file":
             stat = Path(self.text).stat()
             where, state = str(Path(self.text).resolve()), f"{stat.st_size} {stat.st_mtime_ns}"
@@ -70,7 +73,8 @@ def fetch(
 
     Parameters
     ----------
-    source: `demo`, a folder, a zip or tar archive, https://, a Google Drive link, gdrive://ID or s3://.
+    source: `demo`, a folder, a zip or tar archive, https://, a Google Drive link, gdrive://ID, kaggle:OWNER/NAME or
+        s3://.
     sha256: of the archive.
     cache: default DIASCOPE_CACHE, else ~/.cache/diascope.
     progress: called with what is being done, bytes so far, and bytes in all where they are known.
@@ -89,7 +93,7 @@ def fetch(
     final = root / f"{_slug(found)}-{_digest(found.identity)[:16]}"
     if final.is_dir():  # also in a cache that can only be read
         return final
-    with _storage_named(root):
+    with storage_named(root):
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{final}.lock"):  # one process at a time brings it in; the others then find it done
             if not final.is_dir():
@@ -116,7 +120,7 @@ def fetch_file(source: str, cache: Path | None = None) -> Path:
     root = cache or default_cache()
     folder = root / f"{_slug(found)}-{_digest(found.identity)[:16]}"
     file = folder / Path(found.listing.items[0].key).name  # Keras tells the format from its ending
-    with _storage_named(root):
+    with storage_named(root):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not file.is_file():
@@ -128,7 +132,7 @@ def fingerprint(source: str, sha256: str | None = None) -> str:
     """Return a hash that changes when the source does, as far as can be told without downloading it.
 
     Folder: names, sizes and times of its files; file: size and time; link: itself and `sha256`; S3: the listing with
-    ETags; demo: its generator. Raises InputError where the source is not there.
+    ETags; Kaggle: the version; demo: its generator. Raises InputError where the source is not there.
     """
     found = _recognise(source, sha256)
     return _digest(_folder_state(source) if found.kind == "folder" else found.identity)
@@ -147,6 +151,8 @@ def _recognise(text: str, sha256: str | None) -> _Source:
         raise InputError(f"{text!r} is no link that can be read: {error}.") from error
     if text == DEMO:
         found = _Source(text, "demo", sha256)
+    elif kaggle.is_kaggle(text):
+        found = _Source(text, "kaggle", sha256, dataset=kaggle.with_version(kaggle.handle(text)))
     elif "://" not in text:
         if not os.path.exists(text):  # Path.exists raises where the name is too long
             raise InputError(f"There is no file or folder {text!r}: dataset.source names the images to learn from.")
@@ -160,7 +166,7 @@ def _recognise(text: str, sha256: str | None) -> _Source:
     else:
         raise InputError(
             f"{downloads.shown(text)} is no source that can be read: give a folder, an archive, https://, a Google "
-            "Drive link, s3:// or demo."
+            "Drive link, kaggle:OWNER/NAME, s3:// or demo."
         )
     if sha256 and not found.is_archive:
         raise InputError(f"dataset.sha256 is that of an archive, but {found.name} is none: leave it out.")
@@ -200,15 +206,19 @@ def _archive(work: Path, source: _Source, limits: ArchiveLimits, progress: Progr
         return archive
     if source.listing:
         buckets.download_object(source.listing, archive, source.name, source.sha256, progress)
+    elif source.kind == "drive":
+        downloads.download_drive(source.text, archive, sha256=source.sha256, limit=limits.bytes, progress=progress)
     else:
-        download = downloads.download_drive if source.kind == "drive" else downloads.download
-        download(source.text, archive, sha256=source.sha256, limit=limits.bytes, progress=progress)
+        link = kaggle.archive_link(source.dataset) if source.dataset else source.text
+        downloads.download(link, archive, sha256=source.sha256, limit=limits.bytes, progress=progress, name=source.name)
     return archive
 
 
 def _slug(source: _Source) -> str:
     """A name by which a person finds the copy in the cache."""
     last = Path(urlsplit(source.text).path or source.text).name if source.kind != "drive" else "drive"
+    if source.dataset:
+        last = f"{source.dataset.name} {source.dataset.version}"
     return re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:40] or source.kind
 
 
@@ -232,7 +242,8 @@ def _digest(text: str) -> str:
 
 
 @contextmanager
-def _storage_named(root: Path) -> Iterator[None]:
+def storage_named(root: Path) -> Iterator[None]:
+    """Turn what the disk refuses below a folder of the cache into an InputError that names it."""
     try:
         yield
     except OSError as error:

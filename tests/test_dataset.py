@@ -357,6 +357,45 @@ def _scan_then(real: object, gone: Path) -> object:
     return scan_and_remove
 
 
+def test_agreement_is_stored_and_is_part_of_the_fingerprint_where_it_is_known(tmp_path: Path) -> None:
+    root = plant(tmp_path / "in", *(f"{i:02}.png" for i in range(30)))
+    plain = {"file": "labels.csv", "columns": {"label": "diagnosis"}}
+    voted = {"file": "labels.csv", "columns": {"label": "diagnosis", "votes": "n"}, "votes_for": "yes", "annotators": 5}
+    lines = [f"{i:02}.png,{'yes' if i % 2 else 'no'},{4 if i % 2 else 0}" for i in range(30)]
+    (root / "labels.csv").write_text("\n".join(["file,diagnosis,n", *lines]))
+    known = take(root, tmp_path / "known", annotations=voted)
+    index = known.index()
+    assert index.loc[index["label"] == "yes", "agreement"].tolist() == pytest.approx([0.8] * 15)
+    assert index.loc[index["label"] == "no", "agreement"].tolist() == [1.0] * 15
+    unknown = take(root, tmp_path / "unknown", annotations=plain)
+    assert (unknown.index()["agreement"] == 1).all()
+    assert unknown.info.fingerprint != known.info.fingerprint
+    assert pq.read_table(known.root / "data-00000.parquet")["agreement"].to_pylist() == index["agreement"].tolist()
+
+
+@pytest.mark.parametrize("with_contents", [True, False])
+def test_a_dataset_that_was_stored_without_agreement_is_read(with_contents: bool, tmp_path: Path) -> None:
+    taken = take(plant(tmp_path / "in", *classes()), tmp_path / "out")
+    expected = taken.index()
+    for path in taken.root.glob("data-*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["agreement"]), path)
+    contents = taken.root / "_contents.parquet"
+    if with_contents:
+        table = pq.read_table(contents)
+        listed = [dict(shard, bytes=(taken.root / shard["name"]).stat().st_size) for shard in _listed(contents)]
+        table = table.drop_columns(["agreement"]).replace_schema_metadata({b"shards": json.dumps(listed).encode()})
+        pq.write_table(table, contents)
+    else:
+        contents.unlink()
+    again = Dataset(taken.root)
+    pd.testing.assert_frame_equal(again.index(), expected)
+    assert list(again.read(["no/003.png"])) == ["no/003.png"]
+
+
+def _listed(contents: Path) -> list[dict[str, object]]:
+    return json.loads(pq.read_schema(contents).metadata[b"shards"])
+
+
 def test_what_is_no_whole_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no dataset"):
         Dataset(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from diascope.config import AnnotationColumns, Annotations, DatasetConfig
 from diascope.errors import InputError
@@ -327,6 +328,7 @@ def test_files_that_the_table_does_not_name_are_noticed(tmp_path: Path) -> None:
         ("file,label\n1,a,\n2,mass, left\n", {}, "line 3 has more fields than the header.*in quotes"),
         ("file,label\n1,a\n2,b\n1.png,b\n", {}, "two labels, 'a' and 'b'"),
         ("file,label,fold\n1,a,train\n2,b,eval\n3,b,\n", {"split": "fold"}, "none of train.*'', 'eval'"),
+        ("file,label\n1,a\n2,b\n", {"agreement": "share"}, "no column 'share'"),
         ("file,label\n1,a\n2,a\n", {}, "only one class, 'a'"),
     ],
 )
@@ -336,6 +338,105 @@ def test_wrong_tables_are_refused_in_one_sentence(
     with pytest.raises(InputError, match=message) as refused:
         annotated(tmp_path, table, **columns)
     assert "\n" not in str(refused.value)
+
+
+VOTED = "file,label,votes\n1,HP,0\n2,SSA,5\n3,HP,3\n"
+SSA_OF_7 = {"columns": {"votes": "votes"}, "votes_for": "SSA", "annotators": 7}
+
+
+def voted(root: Path, table: str, **annotations: object) -> Layout:
+    plant(root, "1.png", "2.png", "3.png")
+    (root / "labels.csv").write_text(table, encoding="utf-8")
+    return read(root, annotations={"file": "labels.csv", **annotations})
+
+
+def test_votes_say_how_many_agree_with_each_label(tmp_path: Path) -> None:
+    layout = voted(tmp_path, VOTED, **SSA_OF_7)
+    assert [record.agreement for record in layout.records] == pytest.approx([1, 5 / 7, 4 / 7])
+    assert not layout.notices
+
+
+@pytest.mark.parametrize(("text", "annotators"), [("5,4,", 5), ("1,0.8,", None)])
+def test_agreement_may_be_counted_or_a_share_and_is_1_where_it_is_not_said(
+    text: str, annotators: int | None, tmp_path: Path
+) -> None:
+    values = text.split(",")
+    table = "file,label,agreed\n" + "".join(f"{i},{'ab'[i % 2]},{value}\n" for i, value in enumerate(values, start=1))
+    layout = voted(tmp_path, table, columns={"agreement": "agreed"}, annotators=annotators)
+    assert [record.agreement for record in layout.records] == pytest.approx([1, 0.8, 1])
+
+
+def test_labels_that_most_annotators_do_not_share_are_noticed(tmp_path: Path) -> None:
+    layout = voted(tmp_path, VOTED.replace("2,SSA,5", "2,SSA,3"), **SSA_OF_7)
+    assert layout.notices == ["1 image has a label that fewer than half of the annotators share: '2.png'."]
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (VOTED.replace("SSA,5", "SSA,five"), SSA_OF_7, "line 3 has 'five' in 'votes'.*a whole number from 0 to 7"),
+        (VOTED.replace("SSA,5", "SSA,8"), SSA_OF_7, "line 3 has '8' in 'votes'"),
+        (VOTED.replace("SSA,5", "SSA,-1"), SSA_OF_7, "line 3 has '-1'"),
+        (VOTED.replace("SSA,5", "SSA,4.5"), SSA_OF_7, "line 3 has '4.5'"),
+        (VOTED.replace("SSA,5", "SSA,nan"), SSA_OF_7, "line 3 has 'nan'"),
+        (VOTED, {"columns": {"agreement": "votes"}}, "line 3 has '5' in 'votes', which is not a number from 0 to 1"),
+        (VOTED, {**SSA_OF_7, "votes_for": "ssa"}, "has no label 'ssa'; the nearest is 'SSA'"),
+        (VOTED.replace("3,HP", "3,MSI"), SSA_OF_7, "do not say who agrees with one of the 2 other labels"),
+        (VOTED + "2,SSA,6\n", SSA_OF_7, "says twice, and differently, how many annotators agree on '2.png'"),
+    ],
+)
+def test_wrong_votes_are_refused_in_one_sentence(
+    tmp_path: Path, table: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        voted(tmp_path, table, **options)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": {"votes": "v"}}, "columns.votes needs votes_for and annotators"),
+        ({"columns": {"votes": "v"}, "votes_for": "a"}, "columns.votes needs votes_for and annotators"),
+        ({"columns": {"votes": "v", "agreement": "w"}, "votes_for": "a", "annotators": 3}, "say the same"),
+        ({"votes_for": "a"}, "votes_for needs columns.votes"),
+        ({"annotators": 3}, "annotators needs columns.votes or columns.agreement"),
+    ],
+)
+def test_half_of_what_votes_need_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Annotations.model_validate({"file": "labels.csv", **options})
+
+
+def test_only_some_classes_are_used(tmp_path: Path) -> None:
+    names = ("cyst/1.png", "normal/2.png", "stone/3.png", "tumor_1/4.png", "tumor_2/5.png")
+    mapped = {"tumor_1": "tumour", "tumor_2": "tumour"}
+    layout = read(plant(tmp_path, *names), class_map=mapped, classes=["tumour", "normal"])
+    assert layout.class_names == ("normal", "tumour")
+    assert [record.label for record in layout.records] == ["normal", "tumour", "tumour"]
+    assert layout.notices == ["2 files left out of classes that dataset.classes does not name: 'cyst', 'stone'."]
+    with pytest.raises(InputError, match="names 'tumor', which the data does not have; the nearest is 'tumour'"):
+        read(tmp_path, class_map=mapped, classes=["tumor", "normal"])
+    every = ["cyst", "normal", "stone", "tumour"]
+    assert read(tmp_path, class_map=mapped, classes=every).notices == read(tmp_path, class_map=mapped).notices
+
+
+@pytest.mark.parametrize("classes", [["normal"], ["normal", "normal"]])
+def test_one_class_is_no_choice(classes: list[str]) -> None:
+    with pytest.raises(ValidationError, match="name two or more classes"):
+        DatasetConfig(source="x", classes=classes)
+
+
+def test_a_folder_that_dvc_tracks_is_read_like_any_other(tmp_path: Path) -> None:
+    plant(tmp_path, "data/a/1.png", "data/b/2.png", "data.dvc", "dvc.lock", "dvc.yaml", ".dvc/config")
+    plant(tmp_path / "cache", "ab", "cd")
+    (tmp_path / "data/a/3.png").symlink_to(tmp_path / "cache/ab")  # as DVC's cache.type symlink leaves them
+    assert set(where(read(tmp_path / "data"))) == {"a/1.png", "a/3.png", "b/2.png"}
+    (tmp_path / "cache/ab").rename(tmp_path / ".ab")
+    (tmp_path / "data/a/3.png").unlink()
+    (tmp_path / "cache/cd").unlink()
+    (tmp_path / "cache").rmdir()
+    assert set(where(read(tmp_path))) == {"data/a/1.png", "data/b/2.png"}
 
 
 def test_a_name_that_means_two_files_is_refused(tmp_path: Path) -> None:
