@@ -86,7 +86,7 @@ class Predictor:
         """Decode an image and run the network; raises Refusal."""
         start = time.perf_counter()
         image = self._decoded(part)
-        pixels = images.resize(image, self.engine.size)
+        pixels = self.classifier.view(image)
         decoded = time.perf_counter()
         outputs = self.engine.infer(pixels, alone=self.capacity.alone)
         self.counts.seconds(decoded - start, time.perf_counter() - decoded)
