@@ -1,5 +1,8 @@
 """What MLflow keeps of a run: one run for the pipeline, a child run for each candidate."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from diascope.candidates import TrainedCandidate
@@ -7,6 +10,7 @@ from diascope.classifier import Classifier
 from diascope.config import CandidateConfig
 from diascope.evaluation import EvaluationRecord
 from diascope.metrics import Estimate, Metrics
+from diascope.sweep_results import Sweep, Trial
 
 SERVED_WITH = ("keras", "tensorflow", "numpy")
 
@@ -27,6 +31,62 @@ def log_candidate(candidate: CandidateConfig, trained: TrainedCandidate) -> None
         mlflow.log_metrics({f"plain_{name}": value for name, value in result.plain_scores.items()})
     mlflow.log_metrics({name: getattr(result, name) for name in ("milliseconds", "gigamacs", "megabytes", "seconds")})
     mlflow.log_artifact(str(trained.root / "candidate.html"))
+
+
+@contextmanager
+def trial_log() -> Iterator[Callable[[Trial, CandidateConfig], None]]:
+    """Give a function that logs a trial as a child of the active run; it does not wait for the tracker.
+
+    What the tracker refuses is raised in the next call, or at the end.
+    """
+    import mlflow
+
+    parent = mlflow.active_run()
+    assert parent is not None  # the step is tracked
+    experiment, run = parent.info.experiment_id, parent.info.run_id
+    with ThreadPoolExecutor(1) as pool:
+        waiting: list[Future[None]] = []
+
+        def log(trial: Trial, candidate: CandidateConfig) -> None:
+            while waiting and waiting[0].done():
+                waiting.pop(0).result()
+            waiting.append(pool.submit(_log_trial, experiment, run, trial, candidate))
+
+        yield log
+        for each in waiting:
+            each.result()
+
+
+def _log_trial(experiment: str, parent: str, trial: Trial, candidate: CandidateConfig) -> None:
+    import time
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient()
+    name = f"{candidate.name}_{trial.number + 1:03}"
+    run = client.create_run(experiment, run_name=name, tags={"mlflow.parentRunId": parent, "failure": trial.failure})
+    now = int(1000 * time.time())
+    figures = {f"validation_{name}": value for name, value in trial.scores.items()}
+    figures |= {f"chosen_{name}": value for name, value in trial.chosen.items()}
+    figures |= {name: getattr(trial, name) for name in ("milliseconds", "gigamacs", "megabytes", "seconds", "waited")}
+    client.log_batch(
+        run.info.run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in figures.items()],
+        params=[Param(name, str(value)) for name, value in _flat(trial.settings).items()],
+    )
+    client.set_terminated(run.info.run_id, "FAILED" if trial.failed else "FINISHED")
+
+
+def log_sweep(sweep: Sweep, trained: TrainedCandidate) -> None:
+    """Log what a sweep found and its pages into the active (child) run, whose children the trials are."""
+    import mlflow
+
+    mlflow.log_metrics({"trials": len(sweep.trials), "resumed_trials": sweep.resumed, "sweep_seconds": sweep.seconds})
+    if sweep.corrected is not None:
+        mlflow.log_metric(f"corrected_{sweep.metric}", sweep.corrected)
+    mlflow.set_tags({"base": sweep.base, "sweep": sweep.config.method})
+    mlflow.log_artifact(str(trained.root / "sweep.html"))
 
 
 def log_evaluation(classifier: Classifier, record: EvaluationRecord) -> str:
