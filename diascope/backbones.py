@@ -10,7 +10,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from diascope.errors import InputError
+from diascope import hub
+from diascope.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import keras
@@ -20,11 +21,12 @@ COMPACT_CNN = "compact_cnn"
 
 @dataclass(frozen=True)
 class Architecture:
-    """What must be known of a `keras.applications` network before Keras is imported."""
+    """What must be known of a network before Keras is imported."""
 
-    module: str  # in keras.applications
+    module: str  # in keras.applications; empty for others
     size: int  # default input side, pixels
     alphas: tuple[float, ...] = ()  # width multipliers that there are ImageNet weights for, where it has one
+    sizes: hub.Sizes = "any"  # that it takes
 
     @property
     def has_alpha(self) -> bool:
@@ -59,8 +61,27 @@ BACKBONES: dict[str, Architecture] = {
 }
 
 
-def load_backbone(name: str, weights: str, alpha: float | None, dropout: float, seed: int) -> "keras.Model":
+def find_backbone(name: str) -> Architecture:
+    """Return what is known of a network by its name, or of `hub:` and a preset of KerasHub's, or a folder with one.
+
+    Raises InputError where there is none of this name, with the nearest that there is.
+    """
+    if hub.is_hub(name):
+        preset = hub.find_preset(name)
+        return Architecture("", preset.size, sizes=preset.sizes)
+    if name not in BACKBONES:
+        known = [*BACKBONES, *(f"{hub.PREFIX}{preset}" for preset in hub.presets())]
+        raise InputError(f"there is no backbone {name!r}; the nearest is {nearest(name, known)!r}")
+    return BACKBONES[name]
+
+
+def load_backbone(
+    name: str, weights: str, alpha: float | None, dropout: float, seed: int, size: int | None = None
+) -> "keras.Model":
     """Build a headless network with its weights (`imagenet`, `none`, a path or s3://), for any image size.
+
+    `imagenet` are the weights that a network of KerasHub comes with, whatever they were trained on. `size`, in pixels,
+    matters to those of its networks that are built for one size.
 
     Raises
     ------
@@ -73,6 +94,8 @@ def load_backbone(name: str, weights: str, alpha: float | None, dropout: float, 
     keras.utils.set_random_seed(seed)
     if name == COMPACT_CNN:
         return _compact_cnn(dropout)
+    if hub.is_hub(name):
+        return _preset(name, weights, size)
     build = getattr(keras.applications, name)
     size = BACKBONES[name].size  # some networks find their ImageNet weights only for their own size
     options: dict[str, Any] = {"include_top": False, "input_shape": (size, size, 3)}
@@ -97,12 +120,33 @@ def load_backbone(name: str, weights: str, alpha: float | None, dropout: float, 
     return any_size
 
 
-def input_convention(backbone: str) -> tuple["np.ndarray", "np.ndarray"]:
+def _preset(name: str, weights: str, size: int | None) -> "keras.Model":
+    from diascope.hub_network import load_preset
+
+    network = load_preset(name, _of_preset(weights), size)
+    if weights not in ("imagenet", "none"):
+        from diascope.sources import fetch_file
+
+        _load_file(network, fetch_file(weights))
+    return network
+
+
+def _of_preset(weights: str) -> str:
+    """Which weights a preset is loaded with: its own, or none."""
+    return "preset" if weights == "imagenet" else "none"
+
+
+def input_convention(backbone: str, weights: str = "imagenet") -> tuple["np.ndarray", "np.ndarray"]:
     """Return the matrix (3, 3) and offset (3,) that turn RGB 0..255 into what the backbone was trained on.
 
-    Keras gives each family a `preprocess_input`; all are affine in the pixel, so four probes determine them, and one
-    1x1 convolution with these weights takes the convention into the network.
+    Keras gives each family a `preprocess_input`, and KerasHub each preset an image converter; all are affine in the
+    pixel, so four probes determine them, and one 1x1 convolution with these weights takes the convention into the
+    network. Only of a preset with random `weights` need nothing be at hand. Raises InputError where it cannot be had.
     """
+    if hub.is_hub(backbone):
+        from diascope.hub_network import preset_convention
+
+        return preset_convention(backbone, _of_preset(weights))
     import keras
 
     module = BACKBONES[backbone].module
