@@ -32,6 +32,23 @@ def near_duplicate_groups(phashes: np.ndarray, max_distance: int) -> np.ndarray:
     return _by_appearance(_connect(components, edges)[inverse])
 
 
+def near_pairs(phashes: np.ndarray, max_distance: int) -> np.ndarray:
+    """Pairs of rows (m, 2) whose hashes (n,) are within a Hamming distance; of equal hashes, each with the next row.
+
+    All of them up to `EDGES_HELD`, and hardly more.
+    """
+    hashes, inverse = np.unique(np.asarray(phashes, dtype=np.uint64), return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    first = order[np.searchsorted(inverse[order], np.arange(len(hashes)))]
+    equal = inverse[order[:-1]] == inverse[order[1:]]
+    pairs = [np.stack([order[:-1][equal], order[1:][equal]], axis=1)]
+    for close in _close_pairs(hashes, max_distance):
+        pairs.append(first[close])
+        if sum(map(len, pairs)) > EDGES_HELD:
+            break
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+
+
 def similarity_groups(features: np.ndarray, *, seed: int, n_groups: int | None = None) -> np.ndarray:
     """Groups of images with similar features: average linkage on cosine distance, cut into about n / 5.8 groups.
 

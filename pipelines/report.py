@@ -1,5 +1,6 @@
 """Where does a person find what a model version is worth?"""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from diascope.evaluation import EvaluationRecord, shown_images
 from diascope.promotion import Decision
 
 if TYPE_CHECKING:
-    from zenml.models import ModelVersionResponse
+    from zenml.models import ArtifactVersionResponse, ModelVersionResponse
 
     from diascope.dataset import Dataset
 
@@ -16,7 +17,7 @@ REPORTS = Path("reports")
 
 
 def report_production(model: str) -> Path:
-    """Write the report of the version in production and return its path.
+    """Write the report of the version in production and return its path; what is in its data is written beside it.
 
     Raises
     ------
@@ -26,7 +27,11 @@ def report_production(model: str) -> Path:
 
     version = find_version(model)
     record, dataset = (find_artifact(version, name).load() for name in ("evaluation", "dataset"))
-    return write_report(version, record, dataset, Decision.model_validate(version.run_metadata["decision"]))
+    path = write_report(version, record, dataset, Decision.model_validate(version.run_metadata["decision"]))
+    explored = write_exploration(version, _exploration(find_artifact(version, "evaluation")))
+    if explored:
+        print(f"What is in its data: {explored}", file=sys.stderr)
+    return path
 
 
 def write_report(
@@ -38,7 +43,23 @@ def write_report(
     images = shown_images(record.evaluation, dataset)
     model = f"{version.model.name} version {version.number}, made on {version.created:%Y-%m-%d}"
     page = report_page(record.evaluation, record.predictions(), images, dataset, decision, model)
-    path = REPORTS / f"{version.model.name}-{version.number}.html"
+    return _written(page, f"{version.model.name}-{version.number}.html")
+
+
+def write_exploration(version: "ModelVersionResponse", page: str | None) -> Path | None:
+    """Write the page of what is in a version's data beside its report and return its path; None where there is none."""
+    return _written(page, f"{version.model.name}-{version.number}-data.html") if page else None
+
+
+def _exploration(evaluation: "ArtifactVersionResponse") -> str | None:
+    """The page that the run has made which made the evaluation; None where that was before there were such pages."""
+    from pipelines.finished import Finished
+
+    return Finished(evaluation.run).output("explore_data", "data_exploration") if evaluation.run else None
+
+
+def _written(page: str, name: str) -> Path:
+    path = REPORTS / name
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(exist_ok=True)

@@ -140,6 +140,28 @@ def scatter(
     return drawing(604, 382, title, frame.axes(x_label, y_label, *ticks), *marks)
 
 
+def histogram(series: Sequence[Sequence[int]], x_label: str, end: float) -> Markup:
+    """Stacked counts in bins of equal width from 0 to `end`; each series has the colour of the split of its index."""
+    n_bins = len(series[0])
+    stacked = [sum(counts[i] for counts in series) for i in range(n_bins)]
+    frame = Frame(52, 10, 292, 210, (0, end), (0, max(max(stacked) * 1.05, 1)))
+    y_ticks = [(v, figure(v, 0)) for v in nice_ticks(*frame.y) if v == int(v)]
+    x_ticks = [(v * end, f"{v * end:g}") for v, _ in UNIT_TICKS]
+    parts = [frame.axes(x_label, "files", x_ticks, y_ticks)]
+    below = [0] * n_bins
+    for number, counts in enumerate(series):
+        for i, n in enumerate(counts):
+            (left, top), (right, bottom) = (
+                frame.at((i * end / n_bins, below[i] + n)),
+                frame.at(((i + 1) * end / n_bins, below[i])),
+            )
+            if n:
+                size = {"x": left + 0.5, "y": top, "width": right - left - 1, "height": bottom - top}
+                parts.append(element("rect", **size, fill=split_colour(number)))
+            below[i] += n
+    return drawing(358, 262, f"Number of files by {x_label}", *parts)
+
+
 def split_colour(index: int) -> str:
     """The colour of the split with this index, in bars and their key."""
     return SPLIT_COLOURS[index % len(SPLIT_COLOURS)]
