@@ -74,7 +74,7 @@ class Mirrored(keras.Model):
         n = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, n)
         with tf.GradientTape() as tape:
             losses = self._loss_of_each(inputs, labels, weights, training=True)
-            share = tf.reduce_sum(losses) / n
+            share = self.optimizer.scale_loss(tf.reduce_sum(losses) / n)
         slopes = tape.gradient(share, self.trainable_weights)
         self.optimizer.apply_gradients(zip(slopes, self.trainable_weights, strict=True))
         return self._mean_with(losses, weights)
@@ -116,10 +116,6 @@ class Parted(keras.utils.PyDataset):
         rows = np.tile(np.arange(len(labels)), self._times(len(labels)))
         copies = np.arange(len(rows)) >= len(labels)
         return inputs[rows], labels[rows], np.where(copies, 0, weights[rows])
-
-    def on_epoch_end(self) -> None:
-        """Shuffle anew."""
-        self._batches.on_epoch_end()
 
     def _times(self, n: int) -> int:
         """How often a batch of n rows is repeated so that the last device has some."""

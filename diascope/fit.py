@@ -1,6 +1,7 @@
 """What is a candidate fitted to, and what does every way of fitting it give?"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ class Fit(ABC):
     inputs: np.ndarray  # features (n, d), or pixels (n, size, size, 3) of networks that are trained
     development: Development
     seed: int
+    metric: str = "auroc"  # by which the better of two ways is kept
+    fingerprint: str = ""  # of the dataset
+    views: tuple[np.ndarray, ...] = ()  # features of further views of the images, each as `inputs`
 
     @abstractmethod
     def compare(self, pairs: list[Fold]) -> Comparison:
@@ -33,6 +37,11 @@ class Fit(ABC):
     @abstractmethod
     def final(self, chosen: dict[str, float]) -> tuple["keras.Model", Head]:
         """Fit all development images with what was chosen."""
+
+    def mean_over_views(self, logits: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+        """Return what a function of features answers to some rows, averaged over the image and its further views."""
+        parts = [logits(features[rows]) for features in (self.inputs, *self.views)]
+        return np.mean(parts, axis=0) if self.views else parts[0]
 
     @property
     def labels(self) -> np.ndarray:

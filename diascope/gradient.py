@@ -1,62 +1,26 @@
 """How is a network fitted by gradient descent? (imports Keras: import this module late)"""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from diascope.arrays import write_rows
+from diascope.augmentation import augmented
 from diascope.backbones import COMPACT_CNN
-from diascope.config import Augmentation, CandidateConfig
+from diascope.batches import Batches
+from diascope.checkpoints import Checkpoint, State
+from diascope.config import CandidateConfig
+from diascope.descent import Plan, descend
 from diascope.distribution import shared
-from diascope.errors import InputError
 from diascope.heads import Head, Standardiser, class_weights
+from diascope.precision import computed_in, policy
+from diascope.rates import MOMENTUM, Steps
 from diascope.results import CurvePoint
+from diascope.rows import Rows
+from diascope.views import viewed
 
 tf.config.experimental.enable_op_determinism()
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Which images are fitted, which only decide when to stop, and for how long without them."""
-
-    fitted: np.ndarray
-    stopping: np.ndarray | None = None
-    epochs: int | None = None
-
-
-class Batches(keras.utils.PyDataset):
-    """Rows of arrays (which may be mapped from disk) in batches, shuffled anew for every epoch from one seed."""
-
-    def __init__(
-        self,
-        inputs: np.ndarray,
-        labels: np.ndarray,
-        rows: np.ndarray,
-        config: CandidateConfig,
-        n_classes: int,
-        seed: int,
-    ) -> None:
-        super().__init__()
-        self._inputs, self._labels, self._rows = inputs, labels, rows
-        self._batch = config.batch_size
-        self._weights = class_weights(labels[rows], n_classes, config).astype(np.float32)
-        self._random = np.random.default_rng(seed)
-        self._order = self._random.permutation(rows)
-
-    def __len__(self) -> int:
-        return -(-len(self._rows) // self._batch)
-
-    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        chosen = np.sort(self._order[position * self._batch : (position + 1) * self._batch])
-        labels = self._labels[chosen]
-        return self._inputs[chosen], labels, self._weights[labels]
-
-    def on_epoch_end(self) -> None:
-        self._order = self._random.permutation(self._rows)
 
 
 def fit_mlp(
@@ -75,9 +39,10 @@ def fit_mlp(
             keras.layers.Dense(n_classes),
         ]
     )
-    curve = _descend(network, z, labels, n_classes, rows, config, seed)
+    batches, held_out = _batches(z, labels, n_classes, rows, config, seed)
+    state = descend(network, batches, held_out, _plan(config, rows))
     (w1, b1), (w2, b2) = (layer.get_weights() for layer in network.layers if layer.get_weights())
-    return Head([standardise.fold_into(w1, b1), (w2, b2)]), curve
+    return Head([standardise.fold_into(w1, b1), (w2, b2)]), state.curve
 
 
 def fit_network(
@@ -89,7 +54,8 @@ def fit_network(
     config: CandidateConfig,
     seed: int,
     head: Head | None = None,
-) -> tuple[keras.Model, list[CurvePoint]]:
+    checkpoints: tuple[Checkpoint | None, Checkpoint | None] = (None, None),
+) -> tuple[keras.Model, State]:
     """Train a whole compact network, or the top layers of a pretrained one, with its head.
 
     Parameters
@@ -97,6 +63,7 @@ def fit_network(
     network: uint8 image -> [features, …]; its weights are changed.
     pixels: uint8 (n, size, size, 3), may be mapped from disk.
     head: where to start from; without it the logits start at random.
+    checkpoints: of the epochs in which the head alone is trained, and of those after.
 
     Returns the Keras model uint8 image -> logits and the course of training. BatchNorm layers of a pretrained network
     stay frozen: their statistics would follow a few small batches (Keras guide "Transfer learning & fine-tuning").
@@ -106,80 +73,70 @@ def fit_network(
     logits = head.attach(features) if head else keras.layers.Dense(n_classes, name="logits")(features)
     model = keras.Model(network.input, logits, name="classifier")
     backbone = network.get_layer("backbone")
-    if config.backbone != COMPACT_CNN:
-        freeze_below(backbone, config.fine_tune_layers)
     image = keras.Input(network.input.shape[1:], dtype="uint8")
-    training_model = keras.Model(image, model(_augmented(image, config.augmentation, seed)))
-    with shared(training_model) as fitted:
-        curve = _descend(fitted, pixels, labels, n_classes, rows, config, seed)
-    return model, curve
+    training_model = keras.Model(image, model(augmented(image, config.augmentation, seed)))
+    batches, held_out = _batches(pixels, labels, n_classes, rows, config, seed)
+    computed = policy(config.mixed_precision, backbone)
+    float16 = computed == "mixed_float16"
+    with computed_in(backbone, computed):
+        if config.head_epochs and head:
+            freeze_below(backbone, 0)
+            with shared(training_model) as fitted:
+                descend(fitted, batches, None, _head_plan(config, float16), checkpoints[0])
+        if config.backbone != COMPACT_CNN:
+            freeze_below(backbone, config.fine_tune_layers)
+        with shared(training_model) as fitted:
+            state = descend(fitted, batches, held_out, _plan(config, rows, float16), checkpoints[1])
+    return model, state
 
 
-def freeze_below(backbone: keras.Model, top: int) -> None:
-    """Leave only the last `top` layers of the backbone trainable, and of these no BatchNorm."""
+def freeze_below(backbone: keras.Model, top: int, batch_norm: bool = False) -> None:
+    """Leave only the last `top` layers of the backbone trainable, and of these no BatchNorm unless it is to learn."""
     for position, layer in enumerate(backbone.layers):
         in_top = position >= len(backbone.layers) - top
-        layer.trainable = in_top and not isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = in_top
+        for each in layer._flatten_layers():  # some of KerasHub's hold others
+            if isinstance(each, keras.layers.BatchNormalization):
+                each.trainable = in_top and batch_norm
 
 
-def predict_logits(model: keras.Model, pixels: np.ndarray, rows: np.ndarray, batch: int = 32) -> np.ndarray:
-    """Return logits (len(rows), n_classes) of some rows of pixels."""
-    parts = [model.predict_on_batch(pixels[rows[i : i + batch]]) for i in range(0, len(rows), batch)]
+def predict_logits(
+    model: keras.Model, pixels: np.ndarray, rows: np.ndarray, batch: int = 32, views: Sequence[str] = ()
+) -> np.ndarray:
+    """Return logits (len(rows), n_classes) of some rows of pixels, the mean of those of the image and its views."""
+    parts = []
+    for start in range(0, len(rows), batch):
+        images = pixels[rows[start : start + batch]]
+        every = [images, *(np.ascontiguousarray(viewed(images, view)) for view in views)]
+        parts.append(np.mean([model.predict_on_batch(each) for each in every], axis=0))
     return np.concatenate(parts)
 
 
-def store_pixels(path: Path, images: Iterable[np.ndarray], n: int, size: int) -> np.ndarray:
-    """Write decoded images once, so that epochs neither decode again nor hold all images in memory."""
-    write_rows(path, images, (n, size, size, 3), np.uint8)
-    return np.load(path, mmap_mode="r")
+def _batches(
+    inputs: np.ndarray, labels: np.ndarray, n_classes: int, rows: Rows, config: CandidateConfig, seed: int
+) -> tuple[Batches, Batches | None]:
+    def of(some: np.ndarray, weights: np.ndarray | None) -> Batches:
+        if weights is None:
+            weights = class_weights(labels[some], n_classes, config)[labels[some]]
+        return Batches(inputs, labels, some, weights, config.batch_size, seed)
+
+    held_out = None if rows.stopping is None else of(rows.stopping, rows.stopping_weights)
+    return of(rows.fitted, rows.weights), held_out
 
 
-def _augmented(image: keras.KerasTensor, augmentation: Augmentation, seed: int) -> keras.KerasTensor:
-    options = augmentation
-    flips = {(True, True): "horizontal_and_vertical", (True, False): "horizontal", (False, True): "vertical"}
-    x = keras.layers.Rescaling(1.0)(image)
-    if mode := flips.get((options.horizontal_flip, options.vertical_flip)):
-        x = keras.layers.RandomFlip(mode, seed=seed)(x)
-    if options.rotation_degrees:
-        x = keras.layers.RandomRotation(options.rotation_degrees / 360, fill_mode="constant", seed=seed + 1)(x)
-    if options.zoom:
-        x = keras.layers.RandomZoom(options.zoom, fill_mode="constant", seed=seed + 2)(x)
-    if options.shift:
-        x = keras.layers.RandomTranslation(options.shift, options.shift, fill_mode="constant", seed=seed + 3)(x)
-    if options.contrast:
-        x = keras.layers.RandomContrast(options.contrast, value_range=(0, 255), seed=seed + 4)(x)
-    return x
+def _plan(config: CandidateConfig, rows: Rows, float16: bool = False) -> Plan:
+    return Plan(
+        name=config.name,
+        steps=Steps.of(config),
+        epochs=rows.epochs or config.epochs,
+        of=config.epochs,
+        patience=config.early_stopping if rows.stopping is not None else 0,
+        layer_decay=config.layer_decay,
+        reduced=rows.reduced,
+        float16=float16,
+    )
 
 
-def _descend(
-    network: keras.Model,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    n_classes: int,
-    rows: Rows,
-    config: CandidateConfig,
-    seed: int,
-) -> list[CurvePoint]:
-    """Run AdamW (Loshchilov and Hutter 2019) with a cosine decay; stop early and restore the best weights."""
-    batches = Batches(inputs, labels, rows.fitted, config, n_classes, seed)
-    decay = 1e-2 if config.weight_decay == "auto" else config.weight_decay
-    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * len(batches))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(keras.optimizers.AdamW(rate, weight_decay=decay), loss, jit_compile=False)
-    validation, callbacks = None, [keras.callbacks.TerminateOnNaN()]
-    if rows.stopping is not None:
-        validation = Batches(inputs, labels, rows.stopping, config, n_classes, seed)
-        if config.early_stopping:
-            stopping = keras.callbacks.EarlyStopping(
-                "val_loss", patience=config.early_stopping, restore_best_weights=True
-            )
-            callbacks.append(stopping)
-    epochs = rows.epochs or config.epochs
-    history = network.fit(batches, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0).history
-    if not np.isfinite(history["loss"]).all():
-        raise InputError(f"Candidate {config.name}: the loss is no longer a number; lower its learning_rate.")
-    held_out = history.get("val_loss", [None] * len(history["loss"]))
-    return [
-        CurvePoint(x=epoch + 1, loss=float(loss), held_out_loss=None if other is None else float(other))
-        for epoch, (loss, other) in enumerate(zip(history["loss"], held_out, strict=True))
-    ]
+def _head_plan(config: CandidateConfig, float16: bool) -> Plan:
+    steps = Steps(config.optimizer, config.head_learning_rate, momentum=MOMENTUM)
+    return Plan(config.name, steps, config.head_epochs, config.head_epochs, float16=float16)

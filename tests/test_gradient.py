@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from tiny import candidate, compact, random_head, spec, stripes
 
+from diascope.augmentation import augmented as attach_augmentation
+from diascope.batches import Batches, store_pixels
 from diascope.calibration import softmax
-from diascope.config import Augmentation
+from diascope.descent_settings import Augmentation
 from diascope.errors import InputError
 from diascope.features import FeatureSpec, build_network
-from diascope.gradient import Batches, Rows, _augmented, fit_mlp, fit_network, predict_logits, store_pixels
+from diascope.gradient import fit_mlp, fit_network, predict_logits
+from diascope.heads import class_weights
 from diascope.metrics import log_loss, macro_auroc
+from diascope.rows import Rows
 
 
 def pixels(n: int, side: int = 32) -> np.ndarray:
@@ -132,23 +136,23 @@ def test_weight_decay_holds_weights_down() -> None:
 
 def test_batches_bring_every_row_once_an_epoch_in_another_order() -> None:
     rows = np.arange(3, 25)
-    batches = Batches(np.arange(40) * 10, labels(40), rows, candidate(batch_size=8), 2, seed=1)
+    batches = Batches(np.arange(40) * 10, labels(40), rows, np.arange(3, 25), batch_size=8, seed=1)
     assert len(batches) == 3
     epochs = []
-    for _ in range(2):
+    for epoch in range(2):
+        batches.start(epoch)
         parts = [batches[i] for i in range(len(batches))]
         assert [len(x) for x, _, _ in parts] == [8, 8, 6]
-        assert all(np.array_equal(y, x // 10 % 2) for x, y, _ in parts)
+        assert all(np.array_equal(y, x // 10 % 2) and np.array_equal(w, x // 10) for x, y, w in parts)
         assert sorted(np.concatenate([x for x, _, _ in parts]) // 10) == rows.tolist()
         epochs.append([set(x) for x, _, _ in parts])
-        batches.on_epoch_end()
     assert epochs[0] != epochs[1]
 
 
 def test_balanced_batches_give_each_class_the_same_total() -> None:
     y = np.array([0, 0, 0, 0, 0, 1, 2, 2])
-    batches = Batches(np.arange(8), y, np.arange(8), candidate(class_weights="balanced"), 3, seed=1)
-    _, found, weights = batches[0]
+    weights = class_weights(y, 3, candidate(class_weights="balanced"))[y]
+    _, found, weights = Batches(np.arange(8), y, np.arange(8), weights, batch_size=8, seed=1)[0]
     totals = [weights[found == c].sum() for c in range(3)]
     np.testing.assert_allclose(totals, 8 / 3, rtol=1e-6)
 
@@ -163,7 +167,8 @@ def learnt() -> list[tuple[Any, list[Any]]]:
     fits = []
     for _ in range(2):
         network, _ = build_network(FeatureSpec.of(config), seed=3)
-        fits.append(fit_network(network, pixels(80), labels(80), 2, split(56, 16), config, seed=3))
+        model, state = fit_network(network, pixels(80), labels(80), 2, split(56, 16), config, seed=3)
+        fits.append((model, state.curve))
     return fits
 
 
@@ -241,7 +246,7 @@ def test_logits_come_in_the_order_of_the_rows_whatever_the_batch(learnt: list[tu
 
 def augmented(images: np.ndarray, training: bool, seed: int = 0, **options: Any) -> np.ndarray:
     image = keras.Input(images.shape[1:], dtype="uint8")
-    model = keras.Model(image, _augmented(image, Augmentation.model_validate(options), seed))
+    model = keras.Model(image, attach_augmentation(image, Augmentation.model_validate(options), seed))
     return np.asarray(model(images, training=training))
 
 
@@ -255,7 +260,11 @@ CHANGES = {
     "rotation_degrees": 30.0,
     "zoom": 0.3,
     "shift": 0.2,
+    "elastic": 0.1,
     "contrast": 0.5,
+    "brightness": 0.3,
+    "gamma": 0.5,
+    "noise": 0.1,
 }
 
 
@@ -267,7 +276,7 @@ def test_an_augmentation_changes_images_in_training_alone(name: str) -> None:
     assert changed.shape == images.shape
     assert np.isfinite(changed).all()
     assert (changed.min(), changed.max()) >= (0, 100)
-    assert changed.max() <= 255
+    assert changed.max() <= 255.001
     assert (np.abs(changed - images).max(axis=(1, 2, 3)) > 1).sum() >= 2
     assert np.array_equal(augmented(images, training=True, **option), changed)
     assert not np.array_equal(augmented(images, training=True, seed=5, **option), changed)
@@ -297,6 +306,44 @@ def test_rotation_stays_within_its_degrees() -> None:
         spread = 2 * (weight * rows * columns).sum(), (weight * (columns**2 - rows**2)).sum()
         angles.append(abs(np.degrees(np.arctan2(*spread) / 2)))
     assert 5 < max(angles) < 21
+
+
+def test_gamma_raises_values_to_a_power() -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint8)[:, None, None], (40, 1, 1, 3))
+    changed = augmented(ramp, training=True, gamma=0.4)[:, :, 0, 0] / 255
+    powers = np.log(changed[:, 64]) / np.log(64 / 255)
+    for one, power in zip(changed, powers, strict=True):
+        np.testing.assert_allclose(one, (np.arange(256) / 255) ** power, atol=1e-4)
+    assert 0.6 - 1e-4 <= powers.min() < 0.75
+    assert 1.3 < powers.max() <= 1 / 0.6 + 1e-4
+    assert abs(np.log(powers).mean()) < 0.2  # as often below 1 as above
+
+
+def test_noise_has_its_deviation_and_no_colour() -> None:
+    grey = np.full((4, 64, 64, 3), 128, np.uint8)
+    change = augmented(grey, training=True, noise=0.05) - grey
+    assert np.array_equal(change[..., 0], change[..., 1])
+    assert np.array_equal(change[..., 0], change[..., 2])
+    assert change.std() == pytest.approx(0.05 * 255, rel=0.05)
+    assert abs(change.mean()) < 1
+
+
+def test_brightness_is_one_amount_for_an_image() -> None:
+    grey = np.full((30, 8, 8, 3), 128, np.uint8)
+    change = augmented(grey, training=True, brightness=0.2) - grey
+    amounts = change[:, 0, 0, 0]
+    assert np.abs(change - amounts[:, None, None, None]).max() < 1e-3
+    assert 30 < np.abs(amounts).max() <= 0.2 * 255 + 1e-3
+
+
+def test_an_elastic_change_moves_neighbours_together_and_not_too_far() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    ramp = np.stack([2 * rows + 60, 2 * columns + 60, 0 * rows], axis=-1).astype(np.uint8)[None].repeat(8, axis=0)
+    changed = augmented(ramp, training=True, elastic=0.05)[:, 8:-8, 8:-8, :2]
+    moved = (changed - ramp[:, 8:-8, 8:-8, :2]) / 2  # pixels, downwards and to the right
+    assert 1 < np.abs(moved).max() <= 1.3 * 0.05 * 64  # a bicubic field overshoots a little
+    assert max(np.abs(np.diff(moved, axis=axis)).max() for axis in (1, 2)) < 1
+    assert moved.std(axis=(1, 2)).min() > 0.2
 
 
 # Pixels on disk
