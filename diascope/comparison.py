@@ -22,6 +22,7 @@ class Comparison:
     axis: str
     curve: list[CurvePoint]
     distances: np.ndarray  # to the fitted images (m,), of networks that are trained; of others none
+    note: str = ""  # what else there is to say of the candidate, in words
 
     def scores(self, labels: np.ndarray) -> dict[str, float]:
         """Return each score, of calibrated probabilities; `labels` are those of all development images."""

@@ -1,6 +1,6 @@
 """Which images may candidates see, and which of them does each fit hold out?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,11 @@ class Development:
     groups: np.ndarray  # (n,) str
     validation: np.ndarray  # (n,) bool
     class_names: list[str]
+    agreement: np.ndarray = field(default_factory=lambda: np.ones(0))  # (n,) share of annotators; empty: all of them
+
+    def __post_init__(self) -> None:
+        if not len(self.agreement):
+            object.__setattr__(self, "agreement", np.ones(len(self.labels)))
 
     @classmethod
     def of(cls, dataset: "Dataset", groups: dict[str, str]) -> "Development":
@@ -38,6 +43,18 @@ class Development:
             groups=index["sample_id"].map(groups).to_numpy(str),
             validation=(index["split"] == "validation").to_numpy(bool),
             class_names=names,
+            agreement=index["agreement"].to_numpy(np.float64),
+        )
+
+    def part(self, rows: np.ndarray) -> "Development":
+        """Return some of the images."""
+        return replace(
+            self,
+            sample_ids=[self.sample_ids[row] for row in rows],
+            labels=self.labels[rows],
+            groups=self.groups[rows],
+            validation=self.validation[rows],
+            agreement=self.agreement[rows],
         )
 
     def folds(self, selection: SelectionConfig, seed: int, grouped: bool = True) -> list[Fold]:

@@ -1,7 +1,9 @@
 """How is a classifier fitted on stored features?"""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ from diascope.config import CandidateConfig
 
 if TYPE_CHECKING:
     import keras
+    from threadpoolctl import ThreadpoolController
 
 # Strength of the L2 penalty as in mean(loss) + decay / 2 * |w|^2, on features scaled to a mean squared length of 1.
 WEIGHT_DECAYS = tuple(10.0**exponent for exponent in range(-8, 0))
@@ -153,6 +156,7 @@ def fit_logistic(
     decays: Sequence[float],
     config: CandidateConfig,
     widths: list[int] | None = None,
+    weights: np.ndarray | None = None,
 ) -> list[Head]:
     """Fit one multinomial logistic regression per weight decay.
 
@@ -161,8 +165,9 @@ def fit_logistic(
     features: (n, d); labels: (n,), every class must occur.
     decays: in any order; fits are warm-started from the strongest to the weakest.
     widths: of the blocks that features consist of, each of which then counts the same; None: one block.
+    weights: how much each image counts (n,); None: its class's weight.
     """
-    return _fit(_logistic_path, features, labels, n_classes, decays, config, widths)
+    return _fit(logistic_path, features, labels, n_classes, decays, config, widths, weights)
 
 
 def fit_ridge(
@@ -172,13 +177,14 @@ def fit_ridge(
     decays: Sequence[float],
     config: CandidateConfig,
     widths: list[int] | None = None,
+    weights: np.ndarray | None = None,
 ) -> list[Head]:
     """Fit one ridge regression on the class indicators per weight decay, in closed form; arguments as `fit_logistic`.
 
     Its outputs are not log odds, but scaled by a temperature they rank and calibrate like them (Hastie, Tibshirani and
     Friedman, The Elements of Statistical Learning, 2009, chapter 4.2).
     """
-    return _fit(_ridge_path, features, labels, n_classes, decays, config, widths)
+    return _fit(ridge_path, features, labels, n_classes, decays, config, widths, weights)
 
 
 def blend(heads: Sequence[Head], temperatures: Sequence[float]) -> Head:
@@ -198,27 +204,81 @@ def _fit(
     decays: Sequence[float],
     config: CandidateConfig,
     widths: list[int] | None,
+    weights: np.ndarray | None,
 ) -> list[Head]:
-    """Fit in the at most n dimensions that the images span, and map back.
+    """Fit in the at most n dimensions that the images span, and map back."""
+    weight = class_weights(labels, n_classes, config)[labels] if weights is None else weights
+    reduced = Reduced.of(features, widths or [features.shape[1]])
+    fitted = fit_reduced(path, reduced.z, labels, n_classes, decays, config, weight)
+    return [reduced.head(*layer) for layer in fitted]
 
-    Both penalties are rotation invariant, so this is exact, and many times faster where d is larger than n.
+
+def fit_reduced(
+    path: RegularisationPath,
+    z: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    decays: Sequence[float],
+    config: CandidateConfig,
+    weights: np.ndarray,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return one layer (r, n_classes), (n_classes,) on reduced features z (n, r) per weight decay."""
+    with one_thread():
+        fitted = path(z, labels, n_classes, weights / weights.sum(), sorted(decays)[::-1], config.epochs)
+    return [fitted[decay] for decay in decays]
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The images that are fitted, scaled, in the at most n dimensions that they span, and the way there.
+
+    Both penalties are rotation invariant, so a fit in these dimensions is exact, and many times faster where d is
+    larger than n. Nothing of it depends on the penalty, the kind of head or the images' weights.
     """
-    from threadpoolctl import threadpool_limits
 
-    scaling = BlockScaling.of(features, widths or [features.shape[1]])
-    length = np.sqrt(len(scaling.widths))  # of a scaled image
-    weight = class_weights(labels, n_classes, config)[labels]
-    with threadpool_limits(1):  # the matrices are small: threads would spend their time waiting for each other
-        z = scaling(features) / length
-        centre = z.mean(axis=0)
-        reduced, rotation = _rotated(z - centre)
-        fitted = path(reduced, labels, n_classes, weight / weight.sum(), sorted(decays)[::-1], config.epochs)
-        heads = {}
-        for decay, (w, b) in fitted.items():
-            full = rotation @ w
-            layer = (full / length).astype(np.float32), (b - centre @ full).astype(np.float32)
-            heads[decay] = Head([layer], scaling)
-    return [heads[decay] for decay in decays]
+    z: np.ndarray  # (n, r)
+    scaling: BlockScaling
+    centre: np.ndarray  # (d,)
+    axes: np.ndarray  # (d, r)
+
+    @classmethod
+    def of(cls, features: np.ndarray, widths: list[int]) -> "Reduced":
+        """Return the images that are fitted (n, d); `widths` are those of the blocks, each of which counts the same."""
+        scaling = BlockScaling.of(features, widths)
+        with one_thread():
+            scaled = scaling(features) / np.sqrt(len(widths))
+            centre = scaled.mean(axis=0)
+            z, axes = _rotated(scaled - centre)
+        return cls(z, scaling, centre, axes)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Return other images (m, r)."""
+        return (self.scaling(features) / self._length - self.centre) @ self.axes
+
+    def head(self, weights: np.ndarray, bias: np.ndarray) -> Head:
+        """Return the head on features that equals a layer (r, n_classes), (n_classes,) on reduced ones."""
+        full = self.axes @ weights
+        layer = (full / self._length).astype(np.float32), (bias - self.centre @ full).astype(np.float32)
+        return Head([layer], self.scaling)
+
+    @property
+    def _length(self) -> float:
+        """Of a scaled image, whose blocks all have length 1."""
+        return float(np.sqrt(len(self.scaling.widths)))
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Keep linear algebra to one thread: the matrices are small, and threads would only wait for each other."""
+    return _thread_pools().limit(limits=1)
+
+
+@cache
+def _thread_pools() -> "ThreadpoolController":
+    """What there is of thread pools, looked for once: that takes longer than a fit."""
+    import scipy.linalg  # noqa: F401 (brings its own pool along)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _rotated(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,7 +292,7 @@ def _rotated(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return left[:, kept] * lengths, z.T @ (left[:, kept] / lengths)
 
 
-def _logistic_path(
+def logistic_path(
     z: np.ndarray, labels: np.ndarray, n_classes: int, share: np.ndarray, decays: list[float], iterations: int
 ) -> dict[float, tuple[np.ndarray, np.ndarray]]:
     """Minimise the penalised cross-entropy for each decay by L-BFGS, scaled by its approximate curvature.
@@ -268,7 +328,7 @@ def _logistic_path(
     return fitted
 
 
-def _ridge_path(
+def ridge_path(
     z: np.ndarray, labels: np.ndarray, n_classes: int, share: np.ndarray, decays: list[float], iterations: int
 ) -> dict[float, tuple[np.ndarray, np.ndarray]]:
     """Solve the penalised least squares on class indicators for each decay."""

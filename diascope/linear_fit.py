@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,16 +11,30 @@ from diascope.calibration import fit_temperature, softmax
 from diascope.comparison import Comparison
 from diascope.development import Fold
 from diascope.fit import Fit
-from diascope.heads import WEIGHT_DECAYS, Head, blend, fit_logistic, fit_ridge
+from diascope.heads import (
+    WEIGHT_DECAYS,
+    Head,
+    blend,
+    fit_logistic,
+    fit_reduced,
+    fit_ridge,
+    logistic_path,
+    ridge_path,
+)
 from diascope.metrics import log_loss, macro_auroc
+from diascope.reductions import Reductions
 from diascope.results import CurvePoint
+from diascope.weighting import weigh
 
 if TYPE_CHECKING:
     import keras
 
 
+@dataclass(frozen=True)
 class LinearFit(Fit):
     """A logistic or ridge head, or both blended, on features of a frozen network."""
+
+    reductions: Reductions = field(default_factory=Reductions)  # shared between fits to the same features
 
     def compare(self, pairs: list[Fold]) -> Comparison:
         """Return held-out logits with the weight decay and temperature of each head that do best there."""
@@ -57,18 +72,20 @@ class LinearFit(Fit):
         logits: list[list[np.ndarray]] = [[] for _ in decays]
         losses: list[list[float]] = [[] for _ in decays]
         for fit, held_out in pairs:
-            heads = self._heads(kind, fit, decays)
-            scaling = heads[0].scaling
-            assert scaling is not None
-            seen, unseen = scaling(self.inputs[fit]), scaling(self.inputs[held_out])
-            for i, head in enumerate(heads):
-                logits[i].append(head.logits_of_scaled(unseen))
-                losses[i].append(log_loss(self.labels[fit], softmax(head.logits_of_scaled(seen))))
+            rows, weights = weigh(fit, self.development, self.candidate, self.seed).once()
+            fold = self.reductions.of(self.inputs, self.widths, rows, held_out, self.views)
+            path = {"logistic": logistic_path, "ridge": ridge_path}[kind]
+            fitted = self.labels[rows]
+            layers = fit_reduced(path, fold.fitted, fitted, self.n_classes, decays, self.candidate, weights)
+            for i, (w, b) in enumerate(layers):
+                logits[i].append(fold.others @ w + b)
+                losses[i].append(log_loss(fitted, softmax(fold.fitted @ w + b)))
         return [np.concatenate(each) for each in logits], [statistics.fmean(each) for each in losses]
 
     def _heads(self, kind: str, rows: np.ndarray, decays: Sequence[float]) -> list[Head]:
         fit = {"logistic": fit_logistic, "ridge": fit_ridge}[kind]
-        return fit(self.inputs[rows], self.labels[rows], self.n_classes, decays, self.candidate, self.widths)
+        rows, weights = weigh(rows, self.development, self.candidate, self.seed).once()
+        return fit(self.inputs[rows], self.labels[rows], self.n_classes, decays, self.candidate, self.widths, weights)
 
     @property
     def _kinds(self) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ import numpy as np
 
 from diascope.answers import Familiarity
 from diascope.candidates import TrainedCandidate
-from diascope.descent_fit import features_only
 from diascope.development import Development
 from diascope.familiarity import Reference, familiarise, familiarity, some_rows
-from diascope.features import Backbone, Features, decoded
+from diascope.features import Backbone, decoded
+from diascope.network_fit import features_only
 
 if TYPE_CHECKING:
     import keras
@@ -24,20 +24,20 @@ def reference_of(
     network: "keras.Model",
     backbone: Backbone,
     dataset: "Dataset",
-    features: Features | None,
+    inputs: np.ndarray | None,
     development: Development,
     seed: int,
 ) -> tuple[Reference, Familiarity]:
     """Return the reference statistics of the winner, made of train and validation, with their threshold.
 
     Of several poolings the averages count: they tell foreign images better than maxima and standard deviations do.
-    A frozen network has stored features, of which folds give held-out distances. One that was trained has learned from
-    all these images, and they lie closer together than new ones: its threshold comes from the distances that each
-    fold's network found for what was held out from it.
+    A frozen network has stored features, the `inputs` (n, d) of its head, of which folds give held-out distances. One
+    that was trained has learned from all these images, and they lie closer together than new ones: its threshold comes
+    from the distances that each fold's network found for what was held out from it.
     """
     bounds = backbone.info.averages
-    if features is not None:
-        return familiarise(features.array(), development.labels, development.groups, bounds, seed)
+    if inputs is not None:
+        return familiarise(inputs, development.labels, development.groups, bounds, seed)
     reference = Reference.of(_seen(network, backbone, dataset, development, seed), bounds)
     return reference, familiarity(winner.held_out_distances())
 
@@ -48,7 +48,7 @@ def _seen(
     """Return the final network's features (m, d) of at most as many training images as statistics need."""
     only = {development.sample_ids[row] for row in some_rows(len(development.sample_ids), seed)}
     model, waiting, done = features_only(network), list[np.ndarray](), list[np.ndarray]()
-    for image in decoded(dataset, ("train", "validation"), backbone.info.size, only):
+    for image in decoded(dataset, ("train", "validation"), backbone.info.spec, only):
         waiting.append(image)
         if len(waiting) == BATCH:
             done.append(model.predict_on_batch(np.stack(waiting)))

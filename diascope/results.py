@@ -1,6 +1,7 @@
 """What do training and evaluation leave behind?"""
 
 from diascope.answers import Abstention, Familiarity
+from diascope.config import CandidateConfig
 from diascope.metrics import Estimate, Metrics
 from diascope.schema import Frozen
 
@@ -12,6 +13,31 @@ class CurvePoint(Frozen):
     loss: float  # on the images that were fitted
     held_out_loss: float | None = None
     held_out_auroc: float | None = None
+
+
+class TriedSet(Frozen):
+    """One set of features that a search has tried: every combination of sizes, layers and poolings."""
+
+    image_sizes: list[int]
+    layers: list[str]
+    pooling: list[str]
+    features: int  # how many
+    score: float  # of ridge regression, out of fold
+    smoothed: float  # what sizes, depth and poolings score on average, added up: what sets are chosen by
+    gigamacs: float  # billions of multiply-adds of one image
+    milliseconds: float  # of one image, by the times of the parts of the network
+
+
+class Search(Frozen):
+    """The way to a set of features."""
+
+    metric: str
+    sets: list[TriedSet]  # in the order in which they were tried
+    taken: int  # its place
+    known: int  # how many sets there are
+    images: int  # that they were compared on
+    optimism: float  # how much too good the score of the one that was taken is, because it was chosen by it
+    seconds: float
 
 
 class CandidateResult(Frozen):
@@ -30,6 +56,11 @@ class CandidateResult(Frozen):
     megabytes: float  # the network's weights
     gigamacs: float = 0  # billions of multiply-adds of one image: what ties are broken by
     seconds: float  # of fitting and comparing, features not included
+    candidate: CandidateConfig | None = None  # what the winner's final fit is made from; None in older records
+    base: str | None = None  # the configured candidate that it was made from, where its name is another
+    trials: int = 0  # settings that were tried to find it; 0: none
+    corrected: float | None = None  # the score without what choosing the best of these settings adds to it
+    search: Search | None = None  # how its features were found, where they were searched for
 
 
 class Mistake(Frozen):

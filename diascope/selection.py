@@ -10,19 +10,20 @@ SAME_COST = 1.1  # costs this close are the same; the earlier one in the configu
 def select(results: list[CandidateResult], config: SelectionConfig) -> tuple[CandidateResult, str]:
     """Return the winner and one sentence that says why it won.
 
-    Candidates whose score is within the tolerance of the best are tied, and the tie goes to the one that costs least at
+    What was the best of many feature sets or settings counts without what that choice adds to its score. Candidates
+    whose score is within the tolerance of the best are tied, and the tie goes to the one that costs least at
     inference, then to the earlier one in the configuration. Cost is counted in multiply-adds: a timing would make the
     winner depend on what else the machine did.
     """
     sign = 1 if HIGHER_IS_BETTER[config.metric] else -1
-    best = max(results, key=lambda result: sign * result.scores[config.metric])
-    top = best.scores[config.metric]
-    tied = [r for r in results if sign * (top - r.scores[config.metric]) <= config.tolerance]
+    best = max(results, key=lambda result: sign * comparable(result, config.metric))
+    top = comparable(best, config.metric)
+    tied = [r for r in results if sign * (top - comparable(r, config.metric)) <= config.tolerance]
     least = min(r.gigamacs for r in tied)
     winner = next(r for r in tied if r.gigamacs <= SAME_COST * least)
     how = "cross-validation" if config.method == "cross_validation" else "the validation split"
     name = {"auroc": "macro AUROC", "balanced_accuracy": "balanced accuracy", "log_loss": "log loss"}[config.metric]
-    figure = f"{name} {winner.scores[config.metric]:.3f} in {how}"
+    figure = f"{name} {comparable(winner, config.metric):.3f} in {how}"
     if len(results) == 1:
         return winner, f"{winner.name} is the only candidate ({figure})."
     if winner is best and len(tied) == 1:
@@ -33,3 +34,8 @@ def select(results: list[CandidateResult], config: SelectionConfig) -> tuple[Can
         f"the tolerance of {config.tolerance:g}; the tie goes to the one that costs less at inference, then to the "
         "earlier in the configuration."
     )
+
+
+def comparable(result: CandidateResult, metric: str) -> float:
+    """Return the score that a candidate is compared by."""
+    return result.scores[metric] if result.corrected is None else result.corrected

@@ -1,6 +1,8 @@
 """How are candidates fitted, compared on training data alone, and the winner refitted?"""
 
 import functools
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,20 @@ from tiny import (
     scratch,
     striped,
     stripes,
+    trained,
     write_dataset,
 )
 
 from diascope.calibration import fit_temperature, softmax
-from diascope.candidates import TrainedCandidate, describe, refit, train_candidate
+from diascope.candidates import (
+    TrainedCandidate,
+    compare,
+    describe,
+    frozen_fit,
+    refit,
+    store_candidate,
+    train_candidate,
+)
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.development import Development
@@ -214,7 +225,8 @@ def final(config: CandidateConfig, features: np.ndarray, chosen: dict[str, float
         def network(self) -> Any:
             return "the network"
 
-    network, head = refit(config, Networkless(known.root), drawn(), stored, groups(drawn()), chosen, 3)
+    winner = trained(np.arange(60), np.zeros((60, 2)), chosen=chosen, candidate=config.model_dump(mode="json"))
+    network, head = refit(winner, Networkless(known.root), drawn(), stored, groups(drawn()), 3)
     assert network == "the network"
     return head
 
@@ -238,6 +250,71 @@ def test_the_final_fit_is_the_compared_one_on_more_images() -> None:
     head = final(candidate(), features, trained.result.chosen)
     new = separable(drawn(), seed=1)
     assert head.logits(new).std() == pytest.approx(logits.std(), rel=0.4)
+
+
+# A candidate that brings its own network or features, as a search or a sweep makes it
+
+
+def changed(one: TrainedCandidate, folder: str, source: Path) -> TrainedCandidate:
+    """The same candidate with a folder of its own."""
+    shutil.copytree(source, one.root / folder)
+    return TrainedCandidate(one.root)
+
+
+def test_what_was_trained_is_what_is_fitted_again() -> None:
+    one = train(separable(drawn()), drawn(), config=candidate(head="ridge"))
+    assert one.candidate == candidate(head="ridge")
+    assert one.base == "small"
+    known, stored = imagined(separable(drawn()), drawn())
+    assert one.backbone(known) is known
+    np.testing.assert_array_equal(one.inputs(stored), stored.array())
+    assert one.inputs(None) is None
+
+
+def test_columns_of_the_stored_features_are_what_the_head_sees() -> None:
+    known, stored = imagined(separable(drawn()), drawn(), [30, 10])
+    small, _ = imagined(separable(drawn())[:, :7], drawn())
+    columns = np.array([0, 1, 2, 3, 4, 38, 39])
+    one = train(separable(drawn())[:, columns], drawn(), config=candidate(head="ridge", weight_decay=0.01))
+    np.save(one.root / "columns.npy", columns)
+    one = changed(one, "backbone", small.root)
+    assert one.backbone(known).info.dimension == 7
+    np.testing.assert_array_equal(one.inputs(stored), stored.array()[:, columns])
+    head = final_of(one, known, stored)
+    y = Development.of(drawn(), groups(drawn())).labels
+    (expected,) = fit_ridge(stored.array()[:, columns], y, 2, [0.01], one.candidate)
+    np.testing.assert_allclose(head.layers[0][0], expected.layers[0][0], atol=1e-5)
+
+
+def test_features_of_its_own_take_the_place_of_the_pipelines() -> None:
+    known, stored = imagined(separable(drawn()), drawn())
+    _, own = imagined(separable(drawn(), seed=1), drawn())
+    one = changed(train(separable(drawn(), seed=1), drawn()), "features", own.root)
+    np.testing.assert_array_equal(one.inputs(stored), own.array())
+    np.testing.assert_array_equal(one.inputs(None), own.array())
+    head = final_of(one, known, stored)
+    assert head.scaling.mean == pytest.approx(own.array().mean(axis=0), abs=1e-5)
+    (one.root / "features" / "samples.json").write_text(json.dumps({"sample_id": own.sample_ids[::-1]}))
+    with pytest.raises(AssertionError):
+        final_of(TrainedCandidate(one.root), known, stored)
+
+
+def final_of(winner: TrainedCandidate, known: Backbone, stored: Features) -> Any:
+    """The head of the final fit; the network is left out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Backbone, "network", lambda self: "the network")
+        return refit(winner, known, drawn(), stored, groups(drawn()), 3)[1]
+
+
+def test_a_candidate_made_from_another_says_so() -> None:
+    known, _ = imagined(separable(drawn()), drawn())
+    development = Development.of(drawn(), groups(drawn()))
+    fit = frozen_fit(candidate(name="tuned"), known, separable(drawn()), development, 3)
+    comparison, plain = compare(fit, SelectionConfig(folds=3))
+    made = store_candidate(candidate(name="tuned"), known, comparison, plain, development, 1.5, scratch(), "small")
+    assert (made.result.name, made.base, made.result.seconds) == ("tuned", "small", 1.5)
+    assert made.result.scores["auroc"] == pytest.approx(comparison.scores(development.labels)["auroc"])
+    assert made.result.plain_scores
 
 
 def test_a_final_mlp_trains_for_as_long_as_the_best_epoch_took() -> None:
@@ -284,15 +361,8 @@ def test_without_early_stopping_the_final_fit_is_as_long_as_the_compared_ones() 
 # Networks that are trained on images
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        compact(image_sizes=[64], epochs=6, batch_size=8, learning_rate=3e-3, early_stopping=0),
-        candidate(fine_tune_layers=5, epochs=2, batch_size=8, learning_rate=1e-3),
-    ],
-    ids=["from scratch", "fine-tuned"],
-)
-def test_a_network_is_trained_compared_and_trained_again(config: CandidateConfig, tmp_path: Path) -> None:
+def test_a_network_is_trained_compared_and_trained_again(tmp_path: Path) -> None:
+    config = compact(image_sizes=[64], epochs=6, batch_size=8, learning_rate=3e-3, early_stopping=0)
     index = striped().index()
     rows = [
         row(name, label, split, b"poison" if split == "test" else striped().read([name])[name], group)
@@ -300,13 +370,12 @@ def test_a_network_is_trained_compared_and_trained_again(config: CandidateConfig
     ]
     dataset = write_dataset(tmp_path, rows)
     selection = SelectionConfig(method="validation")
-    trained = train_candidate(config, backbone(PLAIN), dataset, None, groups(dataset), selection, 3, scratch())
-    assert trained.result.n == 10
-    assert trained.result.plain_scores is None
-    assert trained.result.scores["auroc"] > 0.8
-    assert trained.result.milliseconds == backbone(PLAIN).info.milliseconds
-    chosen = {"epochs": trained.result.chosen["epochs"]}
-    network, head = refit(config, backbone(PLAIN), dataset, None, groups(dataset), chosen, 3)
+    winner = train_candidate(config, backbone(PLAIN), dataset, None, groups(dataset), selection, 3, scratch())
+    assert winner.result.n == 10
+    assert winner.result.plain_scores is None
+    assert winner.result.scores["auroc"] > 0.8
+    assert winner.result.milliseconds == backbone(PLAIN).info.milliseconds
+    network, head = refit(winner, backbone(PLAIN), dataset, None, groups(dataset), 3)
     pixels = np.stack([stripes(i % 2, 500 + i, 64, 64)[..., None].repeat(3, axis=2) for i in range(20)])
     features = network(pixels, training=False)[0].numpy()
     untouched = backbone(PLAIN).network()(pixels, training=False)[0].numpy()

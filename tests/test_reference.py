@@ -7,10 +7,10 @@ from tiny import PLAIN, backbone, candidate, compact, groups, imagined, scratch,
 
 from diascope.candidates import TrainedCandidate, refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
-from diascope.descent_fit import features_only
 from diascope.development import Development
 from diascope.familiarity import Reference, familiarise
 from diascope.images import resize
+from diascope.network_fit import features_only
 from diascope.reference import reference_of
 
 DATASET = striped()
@@ -21,7 +21,7 @@ def test_a_frozen_backbone_is_judged_by_its_stored_features() -> None:
     features = np.random.default_rng(0).normal(size=(34, 12)).astype(np.float32)
     known, stored = imagined(features, DATASET, [8, 4])
     winner = trained(np.arange(34), np.zeros((34, 2)))
-    reference, familiarity = reference_of(winner, None, known, DATASET, stored, DEVELOPMENT, seed=4)
+    reference, familiarity = reference_of(winner, None, known, DATASET, stored.array(), DEVELOPMENT, seed=4)
     expected, described = familiarise(features, DEVELOPMENT.labels, DEVELOPMENT.groups, [(0, 8), (8, 12)], seed=4)
     assert familiarity == described
     np.testing.assert_array_equal(reference.distance(features), expected.distance(features))
@@ -40,12 +40,11 @@ def winner(request: pytest.FixtureRequest) -> tuple[CandidateConfig, TrainedCand
 def test_a_trained_network_is_judged_by_images_that_its_folds_had_not_seen(
     winner: tuple[CandidateConfig, TrainedCandidate],
 ) -> None:
-    config, candidate = winner
+    _, candidate = winner
     held_out = candidate.held_out_distances()
     assert held_out.shape == (34,)
     assert (held_out > 0).all()
-    chosen = {"epochs": candidate.result.chosen["epochs"]}
-    network, _ = refit(config, backbone(PLAIN), DATASET, None, groups(DATASET), chosen, 3)
+    network, _ = refit(candidate, backbone(PLAIN), DATASET, None, groups(DATASET), 3)
     reference, familiarity = reference_of(candidate, network, backbone(PLAIN), DATASET, None, DEVELOPMENT, seed=3)
     assert familiarity.threshold == pytest.approx(np.percentile(held_out, 99))
     assert familiarity.n == 34

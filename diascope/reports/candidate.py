@@ -9,6 +9,7 @@ from markupsafe import Markup
 from diascope.reports import plots
 from diascope.reports.figures import brief, figure
 from diascope.reports.page import render
+from diascope.reports.search import search_values
 from diascope.results import CandidateResult
 
 LEAK_SENTENCE = (
@@ -33,6 +34,7 @@ def candidate_values(result: CandidateResult) -> dict[str, Any]:
         "curves": curves(result),
         "curve_sentence": curve_sentence(result),
         "settings": settings(result),
+        "search": search_values(result.search),
     }
 
 
@@ -41,6 +43,7 @@ def settings(result: CandidateResult) -> list[tuple[str, str]]:
     return [
         ("Backbone", result.backbone),
         ("Description", result.description),
+        *tried(result),
         *((f"Chosen {key.replace('_', ' ')}", brief(value)) for key, value in result.chosen.items()),
         (
             "Time per image",
@@ -49,6 +52,17 @@ def settings(result: CandidateResult) -> list[tuple[str, str]]:
         ("Fitting and comparing", f"{figure(result.seconds, 1)} s (features not included)"),
         ("Size of the network", f"{figure(result.megabytes, 1)} MB"),
     ]
+
+
+def tried(result: CandidateResult) -> list[tuple[str, str]]:
+    """How many settings were tried to find it, and what that makes of its score; nothing where none were."""
+    if not result.trials:
+        return []
+    what = "Feature sets tried" if result.search else "Settings tried"
+    found = [(what, f"{result.trials:,}; the best has a score that is too good")]
+    if result.corrected is not None:
+        found.append(("Score without what the choice adds", figure(result.corrected)))
+    return found
 
 
 def score_of(scores: Mapping[str, float] | None, metric: str) -> float | None:
@@ -85,9 +99,10 @@ def curve_sentence(result: CandidateResult) -> str:
     key = _chosen_key(result)
     words = []
     if result.curve_axis == "epoch":
-        words.append(
-            "The curve is that of the first fold; its held-out images are those that were set aside there to stop by."
-        )
+        made = result.candidate
+        watched = made is not None and made.trains_network and not made.decides_by_loss
+        what = "were watched, and decided nothing" if watched else "were set aside there to stop by"
+        words.append(f"The curve is that of the first fold; its held-out images are those that {what}.")
     elif key and key.endswith("_decay") and key != "weight_decay":
         words.append(f"The curve is that of the {key.removesuffix('_decay')} head.")
     if chosen(result) is not None:
