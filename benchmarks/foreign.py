@@ -74,9 +74,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _production(options: argparse.Namespace) -> tuple["Classifier", "Dataset", str]:
     """Return the model in production, its data, and both in words; raises InputError."""
     from benchmarks.machine import machine
+    from commands.start import start_zenml
     from diascope.errors import InputError
     from diascope.experiment import find_configuration, load
-    from run import start_zenml
 
     name = load(find_configuration(options.config, ROOT / "configs"), options.set).parameters.promotion.model
     start_zenml(debug=False)

@@ -71,7 +71,8 @@ def descent(root: Path, n: int, backbone: str, size: int) -> Work:
     """Train a small network whole, or the last 20 layers of another."""
     from diascope.config import CandidateConfig
     from diascope.features import FeatureSpec, build_network
-    from diascope.gradient import Rows, fit_network
+    from diascope.gradient import fit_network
+    from diascope.rows import Rows
 
     whole = backbone == "compact_cnn"
     pixels = np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks import child, data
 from diascope.calibration import softmax
-from diascope.candidates import refit, train_candidate
+from diascope.candidates import TrainedCandidate, refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.features import Backbone, Features, FeatureSpec, extract_features, write_backbone
@@ -26,15 +26,14 @@ def candidate(backbone: str, size: int | None = None, alpha: float | None = None
 
 def compare_folds(
     config: CandidateConfig, backbone: Backbone, dataset: Dataset, features: Features, root: Path
-) -> tuple[dict[str, str], dict[str, float]]:
-    """Cross-validate over groups of similar images; returns the groups and the hyperparameters that do best."""
+) -> tuple[dict[str, str], TrainedCandidate]:
+    """Cross-validate over groups of similar images; returns the groups and what did best."""
     index = dataset.index().set_index("sample_id").loc[features.sample_ids]
     names = index["group"].astype(str).tolist()
     if dataset.info.grouping == "similarity":
         names = [str(group) for group in similarity_groups(features.appearance(), seed=data.SEED)]
     groups = dict(zip(features.sample_ids, names, strict=True))
-    trained = train_candidate(config, backbone, dataset, features, groups, SelectionConfig(), data.SEED, root)
-    return groups, trained.result.chosen
+    return groups, train_candidate(config, backbone, dataset, features, groups, SelectionConfig(), data.SEED, root)
 
 
 class Laps:
@@ -78,8 +77,8 @@ def main() -> None:
         lap("export")
         features = extract_features(dataset, backbone, ["train", "validation"], root / "features")
         lap("features")
-        groups, chosen = compare_folds(config, backbone, dataset, features, root / "head")
-        _, head = refit(config, backbone, dataset, features, groups, chosen, data.SEED)
+        groups, trained = compare_folds(config, backbone, dataset, features, root / "head")
+        _, head = refit(trained, backbone, dataset, features, groups, data.SEED)
         lap("head")
         cpu = time.process_time() - cpu
         auroc = measure_auroc(head, backbone, dataset, root / "test")

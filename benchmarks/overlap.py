@@ -12,7 +12,8 @@ from benchmarks import child
 from benchmarks.figure import Figure, medians
 from diascope.dataset import Dataset
 from diascope.features import Backbone, decoded
-from diascope.images import decode, resize
+from diascope.images import decode
+from diascope.preparation import network_input
 
 
 def measure(backbone: Path, dataset: Dataset, *, images: int, repeats: int, target: float) -> Figure:
@@ -38,7 +39,8 @@ def main() -> None:
     dataset, backbone, n = Dataset(Path(asked["dataset"])), Backbone(Path(asked["backbone"])), asked["images"]
     size, engine = backbone.info.size, backbone.engine()
     encoded = [image for _, batch in dataset.images() for image in batch][:n]
-    pixels = [resize(decode(image), size) for image in encoded]
+    prepared = backbone.info.spec.preparation
+    pixels = [network_input(decode(image), size, prepared) for image in encoded]
 
     def rate(images: Callable[[], Iterable[np.ndarray]]) -> float:
         start = time.perf_counter()
@@ -46,11 +48,13 @@ def main() -> None:
 
     def decoding() -> float:
         start = time.perf_counter()
-        return sum(1 for image in encoded if resize(decode(image), size).size) / (time.perf_counter() - start)
+        return sum(1 for image in encoded if network_input(decode(image), size, prepared).size) / (
+            time.perf_counter() - start
+        )
 
     runs = {
         "engine alone": lambda: rate(lambda: pixels),
-        "decoding overlapped": lambda: rate(lambda: islice(decoded(dataset, (), size), n)),
+        "decoding overlapped": lambda: rate(lambda: islice(decoded(dataset, (), backbone.info.spec), n)),
         "decoding alone, one core": decoding,
     }
     print(json.dumps({"rates": medians(asked["repeats"], runs), "n": len(pixels)}))

@@ -15,6 +15,7 @@ from diascope.features import FeatureBlock
 from diascope.heads import RIDGE_SCALE, BlockScaling
 from diascope.metrics import log_loss, macro_auroc
 from diascope.part_costs import PartCosts
+from diascope.selection import SAME_COST
 from diascope.set_choice import Choice
 
 BESIDE = ["Conv_1_bn", "block_16_project_BN"]  # layers of the sets made by hand that `auto` does not take
@@ -89,11 +90,28 @@ class Scores:
         return answers / tuned.temperature
 
     @cached_property
-    def sets(self) -> tuple[list[FeatureSet], np.ndarray, np.ndarray]:
-        """The sets of a search, their scores, and their costs."""
+    def tried(self) -> "Tried":
+        """What a search finds out."""
         sets = feature_sets(self.view.searched, self.seed)
-        scores = np.array([self.auroc(Taken(self.view.places(each))) for each in sets])
-        return sets, scores, np.array([self.view.costs.gigamacs(self.view.places(each)) for each in sets])
+        logits = [self.tuned(Taken(self.view.places(each))).logits for each in sets]
+        scores = np.array([macro_auroc(self.labels, softmax(each)) for each in logits])
+        return Tried(
+            sets, logits, scores, np.array([self.view.costs.gigamacs(self.view.places(each)) for each in sets])
+        )
+
+    def of(self, place: int) -> Taken:
+        """Return one of the search's sets."""
+        return Taken(self.view.places(self.tried.sets[place]))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The sets of a search with their logits, scores and costs."""
+
+    sets: list[FeatureSet]
+    logits: list[np.ndarray]
+    scores: np.ndarray
+    gigamacs: np.ndarray
 
 
 def truth_of(labels: np.ndarray) -> np.ndarray:
@@ -106,21 +124,44 @@ def _gram(block: np.ndarray) -> np.ndarray:
     return scaled @ scaled.T
 
 
-def _additive(scores: Scores) -> Taken:
-    sets, found, costs = scores.sets
-    return Taken(scores.view.places(sets[int(Choice(sets, costs, SelectionConfig()).taken(found[:, None])[0])]))
+def _search(scores: Scores) -> Taken:
+    """What a training run takes."""
+    return scores.of(_choice(scores).taken)
+
+
+def _by_layers(scores: Scores) -> Taken:
+    """The best number of layers."""
+    return scores.of(_choice(scores).by_layers)
+
+
+def _choice(scores: Scores) -> Choice:
+    t, groups = scores.tried, scores.shown.groups[scores.held_out]
+    return Choice(t.sets, t.logits, t.gigamacs, scores.labels, groups, SelectionConfig(), scores.seed)
 
 
 def _best(scores: Scores) -> Taken:
-    sets, found, _ = scores.sets
-    return Taken(scores.view.places(sets[int(found.argmax())]))
+    return scores.of(int(scores.tried.scores.argmax()))
 
 
 def _cheapest(scores: Scores) -> Taken:
-    """The cheapest of those that score as the best, without the additive model."""
-    sets, found, costs = scores.sets
-    tied = found >= found.max() - SelectionConfig().tolerance
-    return Taken(scores.view.places(sets[int(np.where(tied, costs, np.inf).argmin())]))
+    """The cheapest of those that score as the best."""
+    return scores.of(_tied(scores, scores.tried.scores))
+
+
+def _additive(scores: Scores) -> Taken:
+    """The same by what image sizes, layers and poolings score on average: an additive model of the scores."""
+    parts = [[each.sizes, len(each.layers), each.pooling] for each in scores.tried.sets]
+    columns = [np.ones(len(parts))]
+    for kind in range(3):
+        columns += [np.array([float(p[kind] == value) for p in parts]) for value in {p[kind]: 0 for p in parts}]
+    design = np.stack(columns, axis=1)
+    return scores.of(_tied(scores, design @ np.linalg.pinv(design) @ scores.tried.scores))
+
+
+def _tied(scores: Scores, judged: np.ndarray) -> int:
+    tied = judged >= judged.max() - SelectionConfig().tolerance
+    cheap = tied & (scores.tried.gigamacs <= SAME_COST * scores.tried.gigamacs[tied].min())
+    return int(np.where(cheap, judged, -np.inf).argmax())
 
 
 def _random(scores: Scores) -> Taken:
@@ -181,6 +222,8 @@ WAYS: dict[str, Callable[[Scores], Taken]] = {
     "everything_224": _fixed([224], None, THREE),
     "everything_quadratic": _fixed(None, None, THREE, quadratic=True),
     "nine_quadratic": _fixed(None, NINE, THREE, quadratic=True),
+    "search": _search,
+    "layers": _by_layers,
     "additive": _additive,
     "best": _best,
     "cheapest": _cheapest,

@@ -13,8 +13,10 @@ from diascope.engine import export
 from diascope.familiarity import Reference
 from diascope.features import BackboneInfo, FeatureBlock
 from diascope.heads import SHORTEST, Head
+from diascope.views import attach_return, attach_view
 
 PACKAGES = ("keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn")
+LINEAR = ("avg", "flatten")  # poolings of which a linear head makes a sum over positions
 
 
 def store_classifier(
@@ -36,8 +38,11 @@ def store_classifier(
     # The network as one layer: its operations got their names in another process, and would clash with new ones.
     image = keras.Input(network.input.shape[1:], dtype="uint8", name="image")
     features, *maps = network(image)
-    outputs = {"probabilities": layers.Softmax(name="probabilities")(head.attach(features))}
+    logits = head.attach(features)
     activation = _activation_map(features, maps, head, backbone.blocks, backbone.spec.feature_norm)
+    if backbone.spec.views:
+        features, logits, activation = _over_views(image, features, logits, activation, backbone.spec.views)
+    outputs = {"probabilities": layers.Softmax(name="probabilities")(logits)}
     if activation is not None:
         outputs["activation_map"] = activation
     if reference is not None and info.familiarity is not None:
@@ -52,8 +57,31 @@ def store_classifier(
     return Classifier.load(root)
 
 
+def _over_views(
+    image: keras.KerasTensor,
+    features: keras.KerasTensor,
+    logits: keras.KerasTensor,
+    activation: keras.KerasTensor | None,
+    views: list[str],
+) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor | None]:
+    """Average logits, and maps laid back on the image, over its views; the features are those of the image as it is.
+
+    The mean of the maps over positions is then the mean of the logits less their constant, as for one view.
+    """
+    outputs = [features, logits] if activation is None else [features, logits, activation]
+    one = keras.Model(image, outputs, name="one_view")
+    features, *plain = one(image)
+    every = [plain, *(one(attach_view(image, view))[1:] for view in views)]
+    mean = layers.Average()([each[0] for each in every])
+    if activation is None:
+        return features, mean, None
+    maps = [each[1] for each in every]
+    back = [maps[0], *(attach_return(each, view) for each, view in zip(maps[1:], views, strict=True))]
+    return features, mean, layers.Average()(back)
+
+
 def _is_linear(blocks: list[FeatureBlock]) -> bool:
-    return all(block.pooling == "avg" for block in blocks)
+    return all(block.pooling in LINEAR for block in blocks)
 
 
 def _activation_map(
@@ -64,7 +92,7 @@ def _activation_map(
     Averaging the map over positions gives back that part of the logit exactly (Zhou et al. 2016); a head with a
     hidden layer has no such map.
     """
-    averaged = [block for block in blocks if block.pooling == "avg"]
+    averaged = [block for block in blocks if block.pooling in LINEAR]
     if len(head.layers) > 1 or not averaged:
         return None
     places = list(dict.fromkeys((block.size, block.layer) for block in blocks))
@@ -79,6 +107,9 @@ def _activation_map(
             place = head.scaling.bounds.index((block.start, block.stop))
             length = ops.norm(scaled[place], axis=-1)[:, None, None, None]
         feature_map = maps[places.index((block.size, block.layer))]
+        if block.pooling == "flatten":
+            parts.append(_place_by_place(feature_map, weights, f"map_{len(parts)}"))
+            continue
         convolution = layers.Conv2D(weights.shape[1], 1, use_bias=False, name=f"map_{len(parts)}")
         part = convolution(feature_map)
         convolution.set_weights([np.asarray(weights)[None, None]])
@@ -90,6 +121,16 @@ def _activation_map(
             part = part / ops.maximum(length, SHORTEST)
         parts.append(part if part.shape[1:3] == grid else _enlarged(part, grid))
     return parts[0] if len(parts) == 1 else layers.Add(name="activation_map")(parts)
+
+
+def _place_by_place(feature_map: keras.KerasTensor, weights: np.ndarray, name: str) -> keras.KerasTensor:
+    """Apply the weights of flattened features to the place each is of; their sum is the mean over positions."""
+    _, height, width, channels = feature_map.shape
+    places, classes = height * width, weights.shape[1]
+    dense = layers.EinsumDense("npk,pkc->npc", (places, classes), name=name)
+    part = dense(layers.Reshape((places, channels))(feature_map))
+    dense.set_weights([places * weights.reshape(places, channels, classes)])
+    return layers.Reshape((height, width, classes))(part)
 
 
 def _enlarged(part: keras.KerasTensor, grid: tuple[int, int]) -> keras.KerasTensor:

@@ -12,12 +12,14 @@ from PIL import Image, ImageOps
 
 from diascope import images
 from diascope.answers import Abstention, Answer, Familiarity, deciding_score, reason, verdict
-from diascope.engine import Engine, ahead
+from diascope.engine import Engine, ahead, in_bursts
 from diascope.errors import InputError
 from diascope.metrics import Metrics, OperatingPoint
+from diascope.preparation import network_input
+from diascope.preparation_settings import Preparation
 from diascope.schema import Frozen, Versioned
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 METADATA = "metadata.json"
 
 
@@ -29,6 +31,7 @@ class Input(Frozen):
     dtype: str = "uint8"
     resize: str = "bilinear with antialiasing, stretched to a square"
     normalisation: str = "inside the network"
+    preparation: Preparation = Preparation()  # before resizing
 
 
 class ActivationMap(Frozen):
@@ -126,9 +129,13 @@ class Classifier:
 
         Decoding runs ahead on all cores; memory does not grow with the number of images.
         """
+        yield from self.run(ahead(self.pixels, pictures))
+
+    def run(self, pixels: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """Yield, in order, the outputs of images as `view` returns them, as they come."""
         if self._engine is None:
             self._engine = Engine(self.root / "model.xml", precision=self.info.precision)
-        yield from self._engine.stream(ahead(self.pixels, pictures))
+        yield from self._engine.stream(in_bursts(pixels))
 
     def answers(self, pictures: Iterable[ImageLike]) -> Iterator[Answer]:
         """Yield the answer to each image, in order; memory does not grow with their number."""
@@ -166,7 +173,11 @@ class Classifier:
             decoded = _from_array(picture)
         else:
             decoded = images.decode(_encoded(picture))
-        return images.resize(decoded, self.info.input.size)
+        return self.view(decoded)
+
+    def view(self, image: Image.Image) -> np.ndarray:
+        """Return what the network sees of a decoded RGB image: uint8 (size, size, 3)."""
+        return network_input(image, self.info.input.size, self.info.input.preparation)
 
     def decide(self, probabilities: np.ndarray) -> list[str]:
         """Return the class of each row: the most probable, or by the operating point of a two-class problem."""

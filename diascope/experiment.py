@@ -34,6 +34,9 @@ REFUSED_IN_STEP = {
 }
 
 
+INGESTS = "ingest_data"  # the step that a run on a stored version of the dataset does without
+
+
 class Retry(Section):
     """How often a failed step is tried again."""
 
@@ -71,14 +74,27 @@ class RunConfiguration(Section):
     def resolved(self) -> str:
         """The file as ZenML shall read it to train: every parameter with its value, steps by their ids in the run."""
         document = self.model_dump(mode="json", exclude_unset=True, exclude={"parameters", "steps"})
-        document["parameters"] = self.parameters.model_dump(mode="json", exclude={"deployment"})
-        ids = step_ids(self.parameters.candidates)
+        compared = self.parameters.taking_part
+        asked = self.parameters.model_copy(update={"candidates": compared})
+        document["parameters"] = asked.model_dump(mode="json", exclude={"deployment", "recipe_style"})
+        ids = self.step_ids()
         steps: dict[str, Any] = {}
         for name, section in self.steps.items():  # a function's name stands for all of its steps
             said = section.model_dump(mode="json", exclude_unset=True)
             for step in [name] if name in ids else [step for step, function in ids.items() if function == name]:
                 steps[step] = steps.get(step, {}) | said
         return yaml.safe_dump(document | ({"steps": steps} if steps else {}), sort_keys=False, allow_unicode=True)
+
+    def step_ids(self) -> dict[str, str]:
+        """The id of every step that a training run will have, and the name of its function."""
+        ids = step_ids(self.parameters.taking_part, swept=self.parameters.sweep is not None)
+        return ids if self.parameters.dataset.version is None else {k: v for k, v in ids.items() if v != INGESTS}
+
+    def surroundings(self) -> str:
+        """What the file says of any run, whatever its pipeline: settings, tags and the like, as ZenML shall read it."""
+        training = {"parameters", "steps", "run_name"}
+        document = self.model_dump(mode="json", exclude_unset=True, exclude=training)
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 class ConfigurationError(InputError):
@@ -89,24 +105,25 @@ class ConfigurationError(InputError):
         self.lines = list(lines)
 
 
-def step_ids(candidates: Iterable[CandidateConfig]) -> dict[str, str]:
+def step_ids(candidates: Iterable[CandidateConfig], swept: bool = False) -> dict[str, str]:
     """The id of every step of a training run, and the name of its function; candidates share backbone and features."""
     from diascope.features import FeatureSpec
 
-    return _step_ids([(each.name, FeatureSpec.of(each).key, not each.trains_network) for each in candidates])
+    return _step_ids([(each.name, FeatureSpec.of(each).key, not each.trains_network) for each in candidates], swept)
 
 
-def _step_ids(candidates: Sequence[tuple[str, str, bool]]) -> dict[str, str]:
+def _step_ids(candidates: Sequence[tuple[str, str, bool]], swept: bool) -> dict[str, str]:
     """`candidates` are names, what their features depend on, and whether they are trained on features alone."""
-    ids = {"ingest_data": "ingest_data", "check_data": "check_data"}
+    ids = {INGESTS: INGESTS, "check_data": "check_data"}
     seen: set[tuple[str, str]] = set()
     for name, key, on_features in candidates:
         for function in ("base_model", "extract_features") if on_features else ("base_model",):
             if (function, key) not in seen:
                 seen.add((function, key))
                 ids[f"{function}_{name}"] = function
-    ids["group_images"] = "group_images"
+    ids |= {name: name for name in ("group_images", "explore_data")}
     ids |= {f"train_{name}": "train_model" for name, _, _ in candidates}
+    ids |= {"sweep_settings": "sweep_settings"} if swept else {}
     return ids | {name: name for name in ("select_model", "evaluate_model", "promote_model")}
 
 
@@ -151,7 +168,7 @@ def check(document: Any) -> list[Problem]:
     table = _settings_table()
     for path, settings in _settings_sections(document):
         problems += check_settings(table, settings, path)
-    return problems + check_sagemaker(document) + _check_steps(document)
+    return problems + check_sagemaker(document) + _check_steps(document) + _check_sweep(document, problems)
 
 
 def _with_reason(problem: Problem) -> Problem:
@@ -178,16 +195,30 @@ def _check_steps(document: dict[str, Any]) -> list[Problem]:
     return problems
 
 
+def _check_sweep(document: dict[str, Any], problems: Sequence[Problem]) -> list[Problem]:
+    """What a sweep may not say of the candidates, once all of the parameters can be read."""
+    parameters = document.get("parameters")
+    if not isinstance(parameters, dict) or parameters.get("sweep") is None:
+        return []
+    if any(problem.path[:1] == ("parameters",) for problem in problems):
+        return []
+    from diascope.sweep_checks import check_sweep
+
+    experiment = Experiment.model_validate(parameters, strict=True)
+    return check_sweep(experiment.sweep, experiment.taking_part) if experiment.sweep else []
+
+
 def _ids_as_far_as_known(parameters: Any) -> dict[str, str]:
     """Where a candidate is wrong, every step that any candidate of its name could have; {} where one has no name."""
     found = parameters.get("candidates") if isinstance(parameters, dict) else None
     candidates = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
     if not candidates or not all(isinstance(each.get("name"), str) for each in candidates):
         return {}
+    swept = parameters.get("sweep") is not None
     try:
-        return step_ids([CandidateConfig.model_validate(each, strict=True) for each in candidates])
+        return step_ids([CandidateConfig.model_validate(each, strict=True) for each in candidates], swept)
     except ValidationError:
-        return _step_ids([(each["name"], each["name"], True) for each in candidates])
+        return _step_ids([(each["name"], each["name"], True) for each in candidates], swept)
 
 
 def _settings_sections(document: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diascope.calibration import softmax
-from diascope.comparison import SCORES
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.development import Development
 from diascope.feature_grams import Grams
@@ -95,17 +93,16 @@ def _summed_up(
     sets = [each.features for each in tried]
     places = [each.places(blocks) for each in sets]
     gigamacs = np.array([costs.gigamacs(each) for each in places])
-    scores = np.array([SCORES[selection.metric](labels, softmax(each.logits)) for each in tried])
-    choice = Choice(sets, gigamacs, selection)
-    taken, smoothed = int(choice.taken(scores[:, None])[0]), choice.smoothed(scores)
+    choice = Choice(sets, [each.logits for each in tried], gigamacs, labels, groups, selection, seed)
+    taken, gains = choice.taken, choice.least_gain(choice.taken)
     described = [
         TriedSet(
             image_sizes=list(each.sizes),
             layers=list(each.layers),
             pooling=list(each.pooling),
             features=sum(blocks[place].stop - blocks[place].start for place in own),
-            score=scores[i],
-            smoothed=smoothed[i],
+            score=choice.scores[i],
+            gain=gains[i] if np.isfinite(gains[i]) else None,
             gigamacs=gigamacs[i],
             milliseconds=costs.latency(own),
         )
@@ -117,6 +114,6 @@ def _summed_up(
         taken=taken,
         known=len(feature_sets(blocks, seed)),
         images=len(development.labels),
-        optimism=choice.optimism(scores, [each.logits for each in tried], labels, groups, seed),
+        optimism=choice.optimism,
         seconds=0,
     )

@@ -52,22 +52,19 @@ def everything(blocks: Sequence[FeatureBlock]) -> FeatureSet:
 
 
 def feature_sets(blocks: Sequence[FeatureBlock], seed: int) -> list[FeatureSet]:
-    """Return all sets, in the order in which they are tried: that of all blocks first, the others drawn at random.
+    """Return all sets, in the order in which they are tried.
 
-    So whatever part of them is tried has some of every image size, layer and pooling (Bergstra and Bengio, JMLR 2012).
+    First those of all image sizes and poolings, from all layers to one; then the others, drawn at random (Bergstra and
+    Bengio, JMLR 2012), so that whatever part of them is tried has some of every kind.
     """
     whole = everything(blocks)
-    sizes = [
-        some for n in range(1, len(whole.sizes) + 1) for some in itertools.combinations(whole.sizes, n)
-    ]  # combinations keep the order
-    depths = sorted({min(depth, len(whole.layers)) for depth in (*DEPTHS, len(whole.layers))})
+    sizes = [some for n in range(1, len(whole.sizes) + 1) for some in itertools.combinations(whole.sizes, n)]
+    depths = sorted({min(depth, len(whole.layers)) for depth in (*DEPTHS, len(whole.layers))}, reverse=True)
     poolings = [whole.pooling[:n] for n in range(1, len(whole.pooling) + 1)]
-    sets = [
-        FeatureSet(some, whole.layers[:depth], pooling)
-        for some, depth, pooling in itertools.product(sizes, depths, poolings)
-    ]
-    order = np.random.default_rng(seed).permutation(len(sets))
-    return sorted((sets[place] for place in order), key=lambda each: each != whole)
+    first = [FeatureSet(whole.sizes, whole.layers[:depth], whole.pooling) for depth in depths]
+    every = (FeatureSet(s, whole.layers[:d], p) for s, d, p in itertools.product(sizes, depths, poolings))
+    others = [each for each in every if each not in first]
+    return first + [others[place] for place in np.random.default_rng(seed).permutation(len(others))]
 
 
 def layers_in_words(layers: Sequence[str]) -> str:

@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
-from diascope import images
+from diascope import hub, images
 from diascope.arrays import write_rows
-from diascope.backbones import BACKBONES, input_convention, load_backbone
+from diascope.backbones import find_backbone, input_convention, load_backbone
 from diascope.config import CandidateConfig
 from diascope.engine import Engine, ahead, export, multiply_adds, precision_for
 from diascope.errors import InputError
+from diascope.preparation import network_input
+from diascope.preparation_settings import Preparation
 from diascope.progress import Progress
 from diascope.schema import Frozen
+from diascope.taps import AUTO, find_layers
+from diascope.views import attach_view
 
 if TYPE_CHECKING:
     import keras
@@ -31,10 +36,13 @@ class FeatureSpec(Frozen):
     alpha: float | None
     weights: str
     image_sizes: list[int]  # the largest first; it is the size of the network's input
-    layers: list[str]
+    layers: list[str]  # names, or `auto` alone; the blocks that a network is built with have names
     pooling: list[str]
     feature_norm: str  # l2: every pooled block has length 1, whatever the image's contrast
     dropout: float  # only networks that are trained from scratch carry it inside
+    pixels: str = "network"  # `unit`: RGB / 255 instead of what the backbone was trained on
+    views: list[str] = Field(default=[])  # further views of the image, predicted like it
+    preparation: Preparation = Preparation()  # of every image, before it is resized
 
     @property
     def key(self) -> str:
@@ -46,19 +54,29 @@ class FeatureSpec(Frozen):
         """Whether the weights are a file of the user's."""
         return self.weights not in ("imagenet", "none")
 
+    @property
+    def files(self) -> list[str]:
+        """What of the user's the network is made of: a file of weights, a folder with a preset of KerasHub."""
+        folder = hub.folder_of(self.backbone)
+        return [*([self.weights] if self.has_weights_file else []), *([folder] if folder else [])]
+
     @classmethod
     def of(cls, candidate: CandidateConfig) -> "FeatureSpec":
         """Return the part of a candidate that its features depend on."""
-        sizes = candidate.image_sizes or [BACKBONES[candidate.backbone].size]
+        sizes = candidate.image_sizes or [find_backbone(candidate.backbone).size]
+        original = candidate.original
         return cls(
             backbone=candidate.backbone,
             alpha=candidate.alpha,
             weights=candidate.weights,
             image_sizes=sorted(sizes, reverse=True),
             layers=candidate.layers,
-            pooling=list(candidate.pooling),
+            pooling=[original.pooling] if original else list(candidate.pooling),
             feature_norm="none" if candidate.trains_network else candidate.feature_norm,
             dropout=candidate.dropout if candidate.trains_network else 0,
+            pixels=original.pixels if original else "network",
+            views=list(candidate.test_time_augmentation),
+            preparation=candidate.preparation,
         )
 
 
@@ -109,8 +127,13 @@ class Backbone:
         self.info = BackboneInfo.model_validate_json((root / "backbone.json").read_text())
 
     def engine(self) -> Engine:
-        """Return the compiled network: image in, output `features` out."""
+        """Return the compiled network: image in, `outputs` out."""
         return Engine(self.root / "features.xml", precision=self.info.precision)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the engine's outputs: the features of the image, then those of its further views."""
+        return [_output(view) for view in ["", *self.info.spec.views]]
 
     def network(self) -> "keras.Model":
         """Return the Keras model: image in, features and the pooled maps out."""
@@ -129,8 +152,8 @@ class Features:
 
     @property
     def description(self) -> dict[str, object]:
-        """What the features are features of."""
-        return self.backbone.spec.model_dump()
+        """What the features are features of, without keys that say nothing: ZenML takes no None."""
+        return self.backbone.spec.model_dump(exclude_none=True)
 
     @property
     def sample_ids(self) -> list[str]:
@@ -139,13 +162,19 @@ class Features:
 
     def array(self) -> np.ndarray:
         """Return the features, float32 (n, d), mapped from disk."""
-        return np.load(self.root / "features.npy", mmap_mode="r")
+        return np.load(self.root / "features.npy", mmap_mode="r")[:, : self.backbone.dimension]
 
-    def appearance(self) -> np.ndarray:
-        """Return one averaged block (n, channels): what decides which images look alike."""
+    def views(self) -> list[np.ndarray]:
+        """Return the features of each further view, float32 (n, d), mapped from disk."""
+        d, stored = self.backbone.dimension, np.load(self.root / "features.npy", mmap_mode="r")
+        return [stored[:, start : start + d] for start in range(d, stored.shape[1], d)]
+
+    def appearance(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return one averaged block (n, channels), of some rows or all: what decides which images look alike."""
         blocks = self.backbone.blocks
         block = next((b for b in reversed(blocks) if b.pooling == "avg" and b.layer == "last"), blocks[0])
-        return np.asarray(self.array()[:, block.start : block.stop])
+        averaged = self.array()[:, block.start : block.stop]
+        return np.asarray(averaged if rows is None else averaged[rows])
 
 
 def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[FeatureBlock]]:
@@ -156,11 +185,17 @@ def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[Fea
     import keras
     from keras import layers, ops
 
-    backbone = load_backbone(spec.backbone, spec.weights, spec.alpha, spec.dropout, seed)
-    tapped = keras.Model(backbone.input, [_layer_output(backbone, name) for name in spec.layers], name="backbone")
-    matrix, offset = input_convention(spec.backbone)
-    convention = layers.Conv2D(3, 1, name="input_convention", trainable=False)
     largest = spec.image_sizes[0]
+    backbone = load_backbone(spec.backbone, spec.weights, spec.alpha, spec.dropout, seed, largest)
+    if (own := backbone.input.shape[1]) is not None and spec.image_sizes != [own]:
+        raise InputError(f"{spec.backbone} takes images of one size, here {own} px: say image_sizes: [{own}].")
+    names = spec.layers
+    if names == [AUTO]:
+        names = find_layers(backbone, largest, len(spec.image_sizes) * len(spec.pooling))
+    tapped = keras.Model(backbone.input, [_layer_output(backbone, name) for name in names], name="backbone")
+    unit = np.eye(3, dtype=np.float32) / 255, np.zeros(3, np.float32)
+    matrix, offset = unit if spec.pixels == "unit" else input_convention(spec.backbone, spec.weights)
+    convention = layers.Conv2D(3, 1, name="input_convention", trainable=False)
     image = keras.Input((largest, largest, 3), dtype="uint8", name="image")
     pixels = layers.Rescaling(1.0, name="pixels")(image)
     pooled, maps = [], []
@@ -172,13 +207,13 @@ def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[Fea
             outputs = tapped(convention(resized))
         except ValueError as error:
             raise InputError(f"{spec.backbone} cannot take images of {size} px: give larger image_sizes.") from error
-        for layer, feature_map in zip(spec.layers, outputs if isinstance(outputs, list) else [outputs], strict=True):
+        for layer, feature_map in zip(names, outputs if isinstance(outputs, list) else [outputs], strict=True):
             maps.append(feature_map)
             for pooling in spec.pooling:
-                start = blocks[-1].stop if blocks else 0
-                stop = start + feature_map.shape[-1]
-                blocks.append(FeatureBlock(size=size, layer=layer, pooling=pooling, start=start, stop=stop))
                 pooled.append(_pool(feature_map, pooling, spec.feature_norm))
+                start = blocks[-1].stop if blocks else 0
+                stop = start + pooled[-1].shape[-1]
+                blocks.append(FeatureBlock(size=size, layer=layer, pooling=pooling, start=start, stop=stop))
     convention.set_weights([matrix.reshape(1, 1, 3, 3), offset])
     features = layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
     return keras.Model(image, [features, *maps], name="diascope"), blocks
@@ -186,11 +221,9 @@ def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[Fea
 
 def write_backbone(spec: FeatureSpec, root: Path, seed: int) -> Backbone:
     """Build, export and time a backbone with its poolings into an empty folder."""
-    import keras
-
     network, blocks = build_network(spec, seed)
     network.save(root / "features.keras")
-    export(keras.Model(network.input, network.outputs[0]), root / "features.xml", ["features"])
+    export(_of_all_views(network, spec.views), root / "features.xml", [_output(view) for view in ["", *spec.views]])
     parameters = network.count_params()
     precision = precision_for(parameters)
     info = BackboneInfo(
@@ -219,23 +252,26 @@ def extract_features(
     """
     index = dataset.index()
     index = index[index["split"].isin(list(splits))]
+    names = backbone.outputs
 
     def rows() -> Iterator[np.ndarray]:
-        pixels = decoded(dataset, splits, backbone.info.size)
+        pixels = decoded(dataset, splits, backbone.info.spec)
         for done, outputs in enumerate(backbone.engine().stream(pixels), start=1):
             if progress:
                 progress("images", done, len(index))
-            yield outputs["features"]
+            yield np.concatenate([outputs[name] for name in names])
 
-    write_rows(root / "features.npy", rows(), (len(index), backbone.info.dimension), np.float32)
+    write_rows(root / "features.npy", rows(), (len(index), len(names) * backbone.info.dimension), np.float32)
     samples = {key: index[key].tolist() for key in ("sample_id", "split", "label")}
     (root / "samples.json").write_text(json.dumps(samples))
     (root / "backbone.json").write_text(backbone.info.model_dump_json(indent=1))
     return Features(root)
 
 
-def decoded(dataset: "Dataset", splits: Iterable[str], size: int, only: set[str] | None = None) -> Iterator[np.ndarray]:
-    """Yield the images of some splits in storage order as uint8 (size, size, 3), decoded ahead by threads.
+def decoded(
+    dataset: "Dataset", splits: Iterable[str], spec: FeatureSpec, only: set[str] | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the images of some splits in storage order, as the network sees them, decoded ahead by threads.
 
     `only`: the sample ids of those that are wanted; None: all.
     """
@@ -243,10 +279,26 @@ def decoded(dataset: "Dataset", splits: Iterable[str], size: int, only: set[str]
     def pixels(sample: tuple[str, bytes]) -> np.ndarray:
         name, data = sample
         # Whether an image is too large was decided when it was ingested.
-        return images.resize(images.decode(data, name=name, max_pixels=sys.maxsize), size)
+        return network_input(images.decode(data, name=name, max_pixels=sys.maxsize), size, spec.preparation)
 
+    size = spec.image_sizes[0]
     encoded = (sample for ids, batch in dataset.images(*splits) for sample in zip(ids, batch, strict=True))
     return ahead(pixels, (sample for sample in encoded if only is None or sample[0] in only))
+
+
+def _of_all_views(network: "keras.Model", views: list[str]) -> "keras.Model":
+    """Return the image's features, and after them those of each further view."""
+    import keras
+
+    features = keras.Model(network.input, network.outputs[0])
+    if not views:
+        return features
+    image = keras.Input(network.input.shape[1:], dtype="uint8", name="image")
+    return keras.Model(image, [features(image), *(features(attach_view(image, view)) for view in views)])
+
+
+def _output(view: str) -> str:
+    return f"features_{view}" if view else "features"
 
 
 def _layer_output(backbone: "keras.Model", name: str) -> "keras.KerasTensor":
@@ -259,7 +311,12 @@ def _layer_output(backbone: "keras.Model", name: str) -> "keras.KerasTensor":
         near = get_close_matches(name, names, n=1, cutoff=0)[0]
         raise InputError(f"{backbone.name} has no layer {name!r}; the nearest is {near!r}.")
     output = backbone.get_layer(name).output
-    if len(output.shape) != 4:
+    n_axes = len(getattr(output, "shape", ()))  # some layers of KerasHub give several tensors
+    if n_axes == 3 and backbone.input.shape[1] is not None:
+        from diascope.hub_network import as_map
+
+        return as_map(output)
+    if n_axes != 4:
         raise InputError(f"Layer {name!r} of {backbone.name} has no spatial positions to pool over.")
     return output
 
@@ -267,6 +324,8 @@ def _layer_output(backbone: "keras.Model", name: str) -> "keras.KerasTensor":
 def _pool(feature_map: "keras.KerasTensor", pooling: str, norm: str) -> "keras.KerasTensor":
     from keras import layers, ops
 
+    if pooling == "flatten":
+        return layers.Flatten()(feature_map)
     if pooling == "std":
         pooled = ops.std(feature_map, axis=(1, 2))
     else:

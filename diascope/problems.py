@@ -146,7 +146,7 @@ def _in_words(schema: type[BaseModel], path: KeyPath, details: list[Any]) -> str
         return "is missing"
     if first["type"] == "extra_forbidden":
         return _unknown_key(schema, path)
-    if first["loc"][-1] == "[key]":
+    if first["loc"][-1:] == ("[key]",):
         valid = first.get("ctx", {}).get("expected", "")
         near = f"; the nearest is {nearest(str(path[-1]), valid.replace(' or ', ', ').split(', '))}" if valid else ""
         return f"unknown key{near}"

@@ -23,7 +23,7 @@ class TriedSet(Frozen):
     pooling: list[str]
     features: int  # how many
     score: float  # of ridge regression, out of fold
-    smoothed: float  # what sizes, depth and poolings score on average, added up: what sets are chosen by
+    gain: float | None  # by how much it is better than the one that was taken, at least; None where nobody can tell
     gigamacs: float  # billions of multiply-adds of one image
     milliseconds: float  # of one image, by the times of the parts of the network
 

@@ -1,70 +1,88 @@
 """Which of many feature sets is taken, and how much of its score is luck?
 
-The best of many scores is one that was lucky, and the cheapest that is as good as the best was lucky twice. So a set is
-judged by what its image sizes, its depth and its poolings score on average, with whatever they go together: an additive
-model of the scores, in which the luck of single sets cancels.
+The best of many scores is a lucky one, and the cheapest that scores as well was lucky twice. So all image sizes and
+poolings are kept and only the number of layers is chosen, unless another set is shown to be better, or to be as good
+and cheaper: shown by images that are drawn again, not by its score alone.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from diascope.calibration import softmax
 from diascope.choice_bias import resampled, resampled_scores
-from diascope.comparison import HIGHER_IS_BETTER
+from diascope.comparison import HIGHER_IS_BETTER, SCORES
 from diascope.config import SelectionConfig
 from diascope.feature_sets import FeatureSet
 from diascope.selection import SAME_COST
 
+DOUBT = 0.05  # that what is taken for better, or for as good, is not
+
 
 class Choice:
-    """How sets that cost these billions of multiply-adds (n,) are chosen by their scores."""
+    """How sets are chosen by the logits that they leave out of fold, and by what they cost."""
 
-    def __init__(self, sets: Sequence[FeatureSet], gigamacs: np.ndarray, selection: SelectionConfig) -> None:
-        self._additive, self._gigamacs = _projection(sets), gigamacs
-        self._sign = 1 if HIGHER_IS_BETTER[selection.metric] else -1
-        self._metric, self._tolerance = selection.metric, selection.tolerance
+    def __init__(
+        self,
+        sets: Sequence[FeatureSet],
+        logits: Sequence[np.ndarray],
+        gigamacs: np.ndarray,
+        labels: np.ndarray,
+        groups: np.ndarray,
+        selection: SelectionConfig,
+        seed: int,
+    ) -> None:
+        """`logits` (m, n_classes) and `gigamacs` (n,) are those of the sets, the first of which is of all features.
 
-    def smoothed(self, scores: np.ndarray) -> np.ndarray:
-        """Return what the additive model says of scores (n, …)."""
-        return self._additive @ scores
-
-    def taken(self, scores: np.ndarray) -> np.ndarray:
-        """Return the place (b,) of the set to take by each column of scores (n, b).
-
-        Of those that the model calls as good as the best within the tolerance, it is the one that costs least; of those
-        that cost the same, the best.
+        `labels` and `groups` (m,) are those of the logits' images.
         """
-        smoothed = self._sign * self.smoothed(scores)
-        tied = smoothed >= smoothed.max(axis=0) - self._tolerance
-        least = np.where(tied, self._gigamacs[:, None], np.inf).min(axis=0)
-        cheap = tied & (self._gigamacs[:, None] <= SAME_COST * least)
-        return np.where(cheap, smoothed, -np.inf).argmax(axis=0)
-
-    def optimism(
-        self, scores: np.ndarray, logits: Sequence[np.ndarray], labels: np.ndarray, groups: np.ndarray, seed: int
-    ) -> float:
-        """Return how much too good the score of the set that is taken is, because it was chosen by it; at least 0.
-
-        Groups of images are drawn again; what is taken by those that were drawn is measured on the others
-        (Tsamardinos, Greasidou and Borboudakis, Machine Learning 2018). `scores` (n,) are those of the logits.
-        """
+        metric, whole = selection.metric, sets[0]
+        self.scores = np.array([SCORES[metric](labels, softmax(each)) for each in logits])
+        self._losses = np.array([SCORES["log_loss"](labels, softmax(each)) for each in logits])
+        self._sign = 1 if HIGHER_IS_BETTER[metric] else -1
+        self._gigamacs, self._tolerance = gigamacs, selection.tolerance
+        self._plain = [i for i, s in enumerate(sets) if (s.sizes, s.pooling) == (whole.sizes, whole.pooling)]
         inside, outside = resampled(labels, groups, seed)
-        drawn = np.stack([resampled_scores(each, labels, self._metric, inside) for each in logits])
-        others = np.stack([resampled_scores(each, labels, self._metric, outside) for each in logits])
-        defined = np.isfinite(drawn).all(axis=0) & np.isfinite(others).all(axis=0)
-        if not defined.any():
+        drawn = np.stack([resampled_scores(each, labels, metric, inside) for each in logits])
+        self._drawn = self._sign * drawn[:, np.isfinite(drawn).all(axis=0)]
+        self._drawn_losses = np.stack([resampled_scores(logits[i], labels, "log_loss", inside) for i in self._plain])
+        self._others = np.stack([resampled_scores(logits[i], labels, metric, outside) for i in self._plain])
+
+    @property
+    def by_layers(self) -> int:
+        """The place of the best of the sets with all image sizes and poolings.
+
+        By the log loss, whatever the metric: it is smoother than ranks and counts.
+        """
+        return min(self._plain, key=lambda place: self._losses[place])
+
+    @property
+    def taken(self) -> int:
+        """The place of the set to take: the best by its layers, or what is shown to be better or cheaper than that."""
+        place = self._best_of(np.flatnonzero(self.least_gain(self.by_layers) > 0), self.by_layers)
+        as_good = self.least_gain(place) >= -self._tolerance
+        cheaper = as_good & (SAME_COST * self._gigamacs < self._gigamacs[place])
+        least = self._gigamacs[cheaper].min(initial=np.inf)
+        return self._best_of(np.flatnonzero(cheaper & (self._gigamacs <= SAME_COST * least)), place)
+
+    def least_gain(self, place: int) -> np.ndarray:
+        """Return by how much each set (n,) is better than the one at this place, at least; -inf: nobody can tell."""
+        if not self._drawn.shape[1]:
+            return np.full(len(self.scores), -np.inf)
+        return np.asarray(np.quantile(self._drawn - self._drawn[place], DOUBT, axis=1))
+
+    @property
+    def optimism(self) -> float:
+        """How much too good the score of the best number of layers is, because it was chosen by it; at least 0.
+
+        Groups of images are drawn again; what is best by those that were drawn is measured on the others, against its
+        score on all (Tsamardinos, Greasidou and Borboudakis, Machine Learning 2018).
+        """
+        fair = self._others[self._drawn_losses.argmin(axis=0), np.arange(self._others.shape[1])]
+        if not np.isfinite(fair).any():
             return 0.0
-        taken = self.taken(drawn[:, defined])
-        fair = others[:, defined][taken, np.arange(len(taken))].mean()
-        return max(0.0, float(self._sign * (scores[self.taken(scores[:, None])[0]] - fair)))
+        return max(0.0, float(self._sign * (self.scores[self.by_layers] - np.nanmean(fair))))
 
-
-def _projection(sets: Sequence[FeatureSet]) -> np.ndarray:
-    """The matrix (n, n) that makes of scores what image sizes, depth and poolings add up to, by least squares."""
-    parts = [[each.sizes, len(each.layers), each.pooling] for each in sets]
-    columns = [np.ones(len(sets))]
-    for kind in range(3):
-        values = list(dict.fromkeys(part[kind] for part in parts))
-        columns += [np.array([float(part[kind] == value) for part in parts]) for value in values]
-    design = np.stack(columns, axis=1)
-    return design @ np.linalg.pinv(design)
+    def _best_of(self, places: np.ndarray, otherwise: int) -> int:
+        """The best of some sets by its score, or another one where there are none."""
+        return int(places[(self._sign * self.scores[places]).argmax()]) if len(places) else otherwise

@@ -35,6 +35,7 @@ class Outcome:
     mlflow_uri: str  # what `mlflow ui --backend-store-uri` takes, or the server's address
     seconds: float  # the whole run
     step_seconds: dict[str, float] = field(default_factory=dict)  # 0 where the step came from the cache
+    exploration: str | None = None  # path of the page of what is in the data
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "data": _data(outcome.dataset),
         "promotion": {"promoted": outcome.decision.promoted, "reason": outcome.decision.reason},
         "report": outcome.report,
+        "exploration": outcome.exploration,
         "seconds": {"total": outcome.seconds, "steps": outcome.step_seconds},
     }
     return {name: _defined(value) for name, value in result.items()}
@@ -93,6 +95,8 @@ def _candidate(result: CandidateResult) -> dict[str, Any]:
         "gigamacs": result.gigamacs,
         "megabytes": result.megabytes,
         "seconds": result.seconds,
+        "trials": result.trials,
+        "corrected": result.corrected,
     }
 
 
@@ -181,13 +185,22 @@ def _candidates_table(evaluation: Evaluation) -> "Table":
         won = each.name == evaluation.winner.name
         plain = f"[dim]{each.plain_scores[evaluation.metric]:.3f}[/dim]" if each.plain_scores else "-"
         table.add_row(
-            each.name + (" *" if won else "") + f"\n[dim]{each.backbone}[/dim]",  # below, so that long names fit
+            each.name + (" *" if won else "") + f"\n[dim]{_made_of(each)}[/dim]",  # below, so that long names fit
             f"{each.scores[evaluation.metric]:.3f}",
             plain,
             *(f"{figure:.1f}" for figure in (each.milliseconds, each.megabytes, each.seconds)),
             style="bold" if won else None,
         )
     return table
+
+
+def _made_of(result: CandidateResult) -> str:
+    """Its network, and how many settings or sets of features were tried to find it."""
+    if not result.trials:
+        return result.backbone
+    corrected = "" if result.corrected is None else f", {result.corrected:.3f} without what that choice adds"
+    what = "feature sets" if result.search else "settings"
+    return f"{result.backbone}, best of {result.trials} {what}{corrected}"
 
 
 def _test_table(evaluation: Evaluation) -> "Table":
@@ -243,5 +256,6 @@ def _where_to_look(outcome: Outcome) -> str:
         f"Model      {outcome.model_name} version {outcome.model_version}{stage}\n"
         f"Dashboard  zenml login --local\n"
         f"MLflow     {mlflow}\n"
-        f"Report     {outcome.report or 'none'}"
+        f"Report     {outcome.report or 'none'}\n"
+        f"Data       {outcome.exploration or 'none'}"
     )

@@ -21,6 +21,7 @@ from diascope.contents import digest
 from diascope.dataset import Dataset
 from diascope.evaluation import EvaluationRecord
 from diascope.features import Backbone, Features
+from diascope.inference_results import PredictedImages
 from diascope.metrics import Metrics
 from materializers.shelf import StoreShelf
 
@@ -36,10 +37,10 @@ def scratch() -> Path:
 
 
 class FolderMaterializer(BaseMaterializer):
-    """Copies the flat folder `data.root` file by file.
+    """Copies the folder `data.root` file by file.
 
-    Pages (*.html) in it are shown in the dashboard. Of networks, a page is made on the way in: it is a view of what is
-    stored and no reason to run a step again.
+    Pages (*.html) directly in it are shown in the dashboard. Of networks, a page is made on the way in: it is a view of
+    what is stored and no reason to run a step again.
     """
 
     SKIP_REGISTRATION: ClassVar[bool] = True
@@ -48,10 +49,11 @@ class FolderMaterializer(BaseMaterializer):
         """Store every file; on the same disk as a link, so that nothing is written twice."""
         if isinstance(data, Dataset) and data.is_far:
             for path in data.files():  # each is gone when the next one comes
-                self._store(path)
+                self._store(path, path.name)
         else:
+            files = _files(data.root)
             with ThreadPoolExecutor(UPLOADS) as pool:
-                list(pool.map(self._store, _files(data.root)))
+                list(pool.map(self._store, files.values(), files))
 
     def load(self, data_type: type[Any]) -> Any:
         """Open the folder where it lies, or a copy of it where the store is remote; a dataset's shards stay there."""
@@ -60,13 +62,16 @@ class FolderMaterializer(BaseMaterializer):
         folder = scratch()
         if issubclass(data_type, Dataset):
             return data_type.on(StoreShelf(self.uri, self.artifact_store), folder)
-        for name in fileio.listdir(self.uri):
-            fileio.copy(os.path.join(self.uri, str(name)), str(folder / str(name)))
+        for directory, _, names in fileio.walk(self.uri):
+            inside = folder / str(directory)[len(self.uri.rstrip("/")) :].strip("/")
+            inside.mkdir(exist_ok=True)
+            for name in names:
+                fileio.copy(os.path.join(str(directory), str(name)), str(inside / str(name)))
         return data_type(folder)
 
     def save_visualizations(self, data: Any) -> dict[str, VisualizationType]:
         """Show the folder's pages, and the one that is made of a network."""
-        pages = {path.name for path in _files(data.root) if path.suffix == ".html"}
+        pages = {name for name in _files(data.root) if name.endswith(".html") and "/" not in name}
         made = _page(data)
         if made:
             pages.add(NETWORK_PAGE)
@@ -79,22 +84,25 @@ class FolderMaterializer(BaseMaterializer):
 
     def compute_content_hash(self, data: Any) -> str:
         """Hash every file but the pages, which are views of the others."""
-        sums = data.digests() if isinstance(data, Dataset) else {path.name: digest(path) for path in _files(data.root)}
+        files = {} if isinstance(data, Dataset) else _files(data.root)
+        sums = data.digests() if isinstance(data, Dataset) else {name: digest(path) for name, path in files.items()}
         content = (f"{name}\0{sums[name]}\0" for name in sorted(sums) if not name.endswith(".html"))
         return hashlib.sha256("".join(content).encode()).hexdigest()
 
-    def _store(self, path: Path) -> None:
-        target = os.path.join(self.uri, path.name)
+    def _store(self, path: Path, name: str) -> None:
+        target = os.path.join(self.uri, name)
         if _is_local(self.uri):
             _link(path, Path(target))
         else:
+            if "/" in name:
+                fileio.makedirs(os.path.dirname(target))
             fileio.copy(str(path), target)
 
 
 class DataMaterializer(FolderMaterializer):
     """Folders that hold data."""
 
-    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Dataset, Features, EvaluationRecord)
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Dataset, Features, EvaluationRecord, PredictedImages)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
 
@@ -121,8 +129,9 @@ def _page(data: Any) -> str:
     return backbone_page(data.info) if isinstance(data, Backbone) else ""
 
 
-def _files(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_file())
+def _files(root: Path) -> dict[str, Path]:
+    """Every file by its name below the folder."""
+    return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def _is_local(uri: str) -> bool:
@@ -140,7 +149,13 @@ def _link(source: Path, target: Path) -> None:
 def _dataset(data: Dataset) -> dict[str, MetadataType]:
     info = data.info
     images = {split: sum(classes.values()) for split, classes in info.counts.items()}
-    return {"source": info.source, "images": images, "fingerprint": info.fingerprint, "grouping": info.grouping}
+    return {
+        "source": info.source,
+        "images": images,
+        "counts": info.counts,
+        "fingerprint": info.fingerprint,
+        "grouping": info.grouping,
+    }
 
 
 def _features(data: Features) -> dict[str, MetadataType]:
@@ -192,6 +207,10 @@ def _evaluation(data: EvaluationRecord) -> dict[str, MetadataType]:
     return {"winner": data.evaluation.winner.name, **_figures(data.evaluation.test)}
 
 
+def _predicted(data: PredictedImages) -> dict[str, MetadataType]:
+    return data.info.model_dump(exclude={"class_names"}, exclude_none=True)
+
+
 def _figures(metrics: Metrics) -> dict[str, MetadataType]:
     figures = {"auroc": metrics.auroc, "accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy}
     return {"n": metrics.n, **{name: e.value for name, e in figures.items() if e.value is not None}}
@@ -204,4 +223,5 @@ _METADATA: dict[type, Callable[[Any], dict[str, MetadataType]]] = {
     TrainedCandidate: _candidate,
     Classifier: _classifier,
     EvaluationRecord: _evaluation,
+    PredictedImages: _predicted,
 }

@@ -45,6 +45,10 @@ class Finished:
         """Load what a step has returned under a name; None where the run has no such step."""
         return self.steps[step].outputs[name][0].load() if step in self.steps else None
 
+    def input(self, step: str, name: str) -> Any:
+        """Load what a step was given under a name."""
+        return self.steps[step].inputs[name][0].load()
+
 
 def _between(timed: "PipelineRunResponse | StepRunResponse") -> float:
     return (timed.end_time - timed.start_time).total_seconds() if timed.end_time and timed.start_time else 0.0

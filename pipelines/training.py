@@ -13,14 +13,19 @@ from diascope.config import (
 )
 from diascope.features import FeatureSpec
 from diascope.statement import Statement
+from diascope.sweep_config import SweepConfig
+from diascope.sweep_features import files_of
+from pipelines.data import find_version
 from steps.base_model import base_model
 from steps.check_data import check_data
 from steps.evaluate_model import evaluate_model
+from steps.explore_data import explore_data
 from steps.extract_features import extract_features
 from steps.group_images import group_images
 from steps.ingest_data import ingest_data
 from steps.promote_model import promote_model
 from steps.select_model import select_model
+from steps.sweep_settings import sweep_settings
 from steps.train_model import train_model
 
 
@@ -34,22 +39,28 @@ def training(
     evaluation: EvaluationConfig,
     card: Statement,
     seed: int,
+    sweep: SweepConfig | None = None,
 ) -> None:
     """Train, compare, evaluate and promote."""
-    images = ingest_data(dataset, checks, seed, sources.fingerprint(dataset.source, dataset.sha256))
+    if dataset.version is None:
+        images = ingest_data(dataset, checks, seed, sources.fingerprint(dataset.source, dataset.sha256))
+    else:
+        images = find_version(dataset.version)
     check_data(images)
 
     specs = [FeatureSpec.of(candidate) for candidate in candidates]
     backbones, features = {}, {}  # candidates that see the same features share them
     for candidate, spec in zip(candidates, specs, strict=True):
         if spec.key not in backbones:
-            weights = sources.fingerprint(spec.weights) if spec.has_weights_file else ""
+            weights = " ".join(map(sources.fingerprint, spec.files))
             backbones[spec.key] = base_model(spec, seed, weights, id=f"base_model_{candidate.name}")
         if spec.key not in features and not candidate.trains_network:
             network = backbones[spec.key]
             features[spec.key] = extract_features(images, network, id=f"extract_features_{candidate.name}")
 
-    groups = group_images(images, seed, next(iter(features.values()), None))
+    first = next(iter(features.values()), None)
+    groups = group_images(images, seed, first)
+    explore_data(images, groups, seed, first)
     trained = [
         train_model(
             candidate,
@@ -63,6 +74,14 @@ def training(
         )
         for candidate, spec in zip(candidates, specs, strict=True)
     ]
+    networks = [backbones[spec.key] for spec in specs]
+    frozen = [
+        features[spec.key] for candidate, spec in zip(candidates, specs, strict=True) if not candidate.trains_network
+    ]
+    if sweep is not None:
+        weights = " ".join(map(sources.fingerprint, files_of(sweep)))
+        swept = sweep_settings(sweep, candidates, selection, seed, weights, images, groups, trained, networks, frozen)
+        trained = [*trained, swept]
     selected = select_model(
         candidates,
         selection,
@@ -72,8 +91,8 @@ def training(
         images,
         groups,
         trained,
-        [backbones[spec.key] for spec in specs],
-        [features[spec.key] for candidate, spec in zip(candidates, specs, strict=True) if not candidate.trains_network],
+        networks,
+        frozen,
     )
     classifier, measured, tracked = evaluate_model(selection, evaluation, images, trained, selected)
     promote_model(promotion, card, seed, images, classifier, measured, tracked)

@@ -1,19 +1,14 @@
 """How is a training run, and what came of it?"""
 
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from diascope.errors import InputError
 from diascope.summary import Outcome
-from pipelines.code import check_code
-from pipelines.images import with_images
-from pipelines.remote_run import for_steps_elsewhere, wait_for
-from pipelines.report import write_report
+from pipelines.report import write_exploration, write_report
+from pipelines.submission import run_pipeline
 
 if TYPE_CHECKING:
-    from zenml.enums import ExecutionMode
     from zenml.models import ModelVersionResponse, PipelineRunResponse
 
     from diascope.dataset import Dataset
@@ -25,32 +20,7 @@ def train(configuration: str, *, cached: bool) -> Outcome:
     """Train as a configuration (YAML) says, and write the report; `cached` takes results of earlier runs."""
     from pipelines.training import training
 
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "resolved.yaml")
-        path.write_text(_for_stack(configuration), encoding="utf-8")
-        run = training.with_options(
-            config_path=str(path), enable_cache=None if cached else False, execution_mode=_execution_mode()
-        )()
-    assert run is not None  # only a schedule starts none, and the checks refuse it
-    return _read(wait_for(run))
-
-
-def _for_stack(configuration: str) -> str:
-    from stacks.here import runs_here
-
-    if runs_here():
-        return with_images(configuration)
-    check_code()
-    return with_images(for_steps_elsewhere(configuration))
-
-
-def _execution_mode() -> "ExecutionMode":
-    """End at the first failure; where the orchestrator cannot (SageMaker), what does not depend on it goes on."""
-    from zenml.client import Client
-    from zenml.enums import ExecutionMode
-
-    supported = Client().active_stack.orchestrator.supported_execution_modes
-    return ExecutionMode.FAIL_FAST if ExecutionMode.FAIL_FAST in supported else ExecutionMode.CONTINUE_ON_FAILURE
+    return _read(run_pipeline(training, configuration, cached=cached))
 
 
 def _read(run: "PipelineRunResponse") -> Outcome:
@@ -61,7 +31,7 @@ def _read(run: "PipelineRunResponse") -> Outcome:
     finished = Finished.read(run)
     record: EvaluationRecord = finished.output("evaluate_model", "evaluation")
     decision: Decision = finished.output("promote_model", "decision")
-    dataset: Dataset = finished.output("ingest_data", "dataset")
+    dataset: Dataset = finished.input("check_data", "dataset")
     promoted = finished.steps["promote_model"].run_metadata
     version = Client().get_model_version(str(promoted["model"]), str(promoted["model_version"]))
     return Outcome(
@@ -75,6 +45,7 @@ def _read(run: "PipelineRunResponse") -> Outcome:
         decision=decision,
         dataset=dataset.info,
         report=_reported(version, record, dataset, decision),
+        exploration=_explored(version, finished.output("explore_data", "data_exploration")),
         mlflow_uri=_tracking_uri(),
         seconds=finished.seconds,
         step_seconds=finished.step_seconds,
@@ -90,6 +61,15 @@ def _reported(
     except InputError as error:
         print(error, file=sys.stderr)
         return None
+
+
+def _explored(version: "ModelVersionResponse", page: str | None) -> str | None:
+    try:
+        path = write_exploration(version, page)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return None
+    return str(path) if path else None
 
 
 def _tracking_uri() -> str:

@@ -13,5 +13,5 @@ from steps.caching import depends_on_library
 def base_model(
     spec: FeatureSpec, seed: int, weights_fingerprint: str
 ) -> Annotated[Backbone, ArtifactConfig(name="backbone")]:
-    """Build and export the network; `weights_fingerprint` stands for the content of a weights file."""
+    """Build and export the network; `weights_fingerprint` stands for the content of the user's files."""
     return write_backbone(spec, scratch(), seed)

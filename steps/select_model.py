@@ -31,24 +31,28 @@ def select_model(
     backbones: list[Backbone],
     features: list[Features],
 ) -> Annotated[Classifier, ArtifactConfig(name="selected_classifier")]:
-    """Return the winner; trained and backbones are in the order of the candidates, features of the frozen ones."""
+    """Return the winner; backbones are in the order of the candidates, features of the frozen ones.
+
+    What a search or a sweep made of a candidate comes after the candidates, and builds on its network and features.
+    """
     from diascope.assembly import store_classifier
 
     results = in_order(trained)
     winner, _ = select(results, selection)
-    place = results.index(winner)
-    candidate, backbone = candidates[place], backbones[place]
+    made = trained[results.index(winner)]
+    default = dict(zip((each.name for each in candidates), backbones, strict=True))[made.base]
     frozen = (each.name for each in candidates if not each.trains_network)
-    stored = dict(zip(frozen, features, strict=True)).get(candidate.name)
+    stored = dict(zip(frozen, features, strict=True)).get(made.base)
     development = Development.of(dataset, groups)
-    temperature, point, rows, probabilities = calibrate(trained[place], development, evaluation)
-    network, head = refit(candidate, backbone, dataset, stored, groups, winner.chosen, seed)
-    reference, familiarity = reference_of(trained[place], network, backbone, dataset, stored, development, seed)
+    temperature, point, rows, probabilities = calibrate(made, development, evaluation)
+    network, head = refit(made, default, dataset, stored, groups, seed)
+    backbone, inputs = made.backbone(default), made.inputs(stored)
+    reference, familiarity = reference_of(made, network, backbone, dataset, inputs, development, seed)
     unit = interval_unit(dataset.info.grouping)
     info = ClassifierInfo(
         name=name,
         class_names=development.class_names,
-        input=Input(size=backbone.info.size),
+        input=Input(size=backbone.info.size, preparation=backbone.info.spec.preparation),
         precision=backbone.info.precision,
         temperature=temperature,
         operating_point=point,
@@ -56,7 +60,7 @@ def select_model(
         familiarity=familiarity,
         abstention=choose_abstention(probabilities, development.class_names, point, evaluation.abstain),
         training=Training(
-            candidate=candidate.model_dump(mode="json"),
+            candidate=made.candidate.model_dump(mode="json"),
             chosen=winner.chosen,
             n=len(development.labels),
             dataset_source=dataset.info.source,

@@ -141,3 +141,29 @@ def test_the_command_prints_help_figures_and_refuses_unknown_parts(
     with pytest.raises(SystemExit, match="2"):
         training.main(["hulp"])
     assert "no part 'hulp'" in capsys.readouterr().err
+
+
+def test_a_batch_is_held_to_what_the_cores_can_do_and_to_the_engine_where_that_is_the_limit() -> None:
+    from benchmarks.inference import compare
+
+    about = {"milliseconds": {"engine": 1.0, "decoding": 1.0, "batch": 2.5}, "n": 10, "megabytes": 1.0}
+    small = list(compare("small", {**about, "rates": {"engine": 1000.0, "decoding": 250.0, "batch": 150.0}}))
+    assert [figure.bars["both on the same cores"] for figure in small] == [200.0]
+    assert small[0].ratio == pytest.approx(0.75)
+    assert not small[0].met
+    assert "0.80 of it for the two" in small[0].notes[0]
+    large = list(compare("large", {**about, "rates": {"engine": 10.0, "decoding": 250.0, "batch": 9.0}}))
+    assert [figure.ratio for figure in large] == [pytest.approx(0.936), pytest.approx(0.9)]
+
+
+def test_a_batch_is_measured_beside_its_parts(tmp_path: Path) -> None:
+    from tiny import classifier, png, stripes
+
+    from benchmarks import child
+
+    for i in range(12):
+        (tmp_path / f"{i:02}.png").write_bytes(png(stripes(i % 2, i)))
+    found = child.run("batch", classifier=str(classifier(1.0).root), images=str(tmp_path), n=8, repeats=1)
+    assert found["n"] == 8
+    assert set(found["rates"]) == set(found["milliseconds"]) == {"engine", "decoding", "batch"}
+    assert min(found["rates"].values()) > 0

@@ -69,6 +69,20 @@ def test_every_output_has_its_own_name_and_the_values_of_keras(hint: str) -> Non
     assert_same(list(compiled.stream(pictures)), pictures)
 
 
+def test_what_the_conversion_leaves_hanging_is_no_output(tmp_path: Path) -> None:
+    """Swish has a gradient of its own in Keras, of which the conversion makes a second output."""
+    from keras import Input, Model, layers
+
+    image = Input((8, 8, 3))
+    swished = layers.Conv2D(2, 3, activation="swish")(image)
+    model = Model(image, [layers.GlobalAveragePooling2D()(swished), swished])
+    export(model, tmp_path / "model.xml", ["features", "map"])
+    pixels = np.random.default_rng(0).normal(size=(8, 8, 3)).astype(np.float32)
+    found = Engine(tmp_path / "model.xml").infer(pixels)
+    for name, expected in zip(("features", "map"), model(pixels[None]), strict=True):
+        np.testing.assert_allclose(found[name], np.asarray(expected)[0], atol=1e-5)
+
+
 def test_as_many_names_as_outputs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 outputs"):
         export(two_outputs()[0], tmp_path / "model.xml", ["only"])

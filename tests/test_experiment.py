@@ -54,8 +54,17 @@ def key_paths(document, path=()):
             yield from key_paths(value, (*path, key))
 
 
-ALL_KEYS = [(name, path) for name, document in SHIPPED.items() for path in key_paths(document)]
-NAMED_KEYS = [(name, path) for name, path in ALL_KEYS if "tags" not in path[:-1]]  # a tag's name is the user's
+def distinct(shipped):
+    """Every key of every file, but the same key of two files or of two candidates once."""
+    places = [(name, path) for name, document in shipped.items() for path in key_paths(document)]
+    return list(
+        {tuple(0 if isinstance(part, int) else part for part in path): (name, path) for name, path in places}.values()
+    )
+
+
+ALL_KEYS = distinct(SHIPPED)
+FREE = {"tags", "class_map"}  # whose keys are the user's words
+NAMED_KEYS = [(name, path) for name, path in ALL_KEYS if not FREE & set(path[:-1])]
 
 
 def problem_paths(document, path, name):
@@ -107,9 +116,12 @@ def test_every_key_one_level_up_is_refused(name, path):
     mutant = copy.deepcopy(SHIPPED[name])
     value = at(mutant, path[:-1]).pop(path[-1])
     above = path[:-2] if isinstance(path[-2], str) else path[:-3]
+    if path[-2:] == ("columns", "file"):
+        pytest.skip("a key of this name, with another meaning, stands there too")
     at(mutant, above)[path[-1]] = value
 
-    assert any(problem.path == (*above, path[-1]) for problem in check(mutant))
+    refused = {problem.path for problem in check(mutant)}
+    assert (*above, path[-1]) in refused or ("original" in path and tuple(above) in refused)
 
 
 @pytest.mark.parametrize(("name", "path"), ALL_KEYS)
@@ -123,6 +135,8 @@ def test_every_wrong_type_is_refused(name, path):
         list: ["avg", 5, True, {"0": 1}, [{}], [[]]],
         dict: ["text", 5, [], True, [value]],
     }[type(value)]
+    if path[-1] == "trained_layers":  # a whole number or a word
+        wrong.remove(5)
     for each in wrong:
         mutant = copy.deepcopy(SHIPPED[name])
         at(mutant, path[:-1])[path[-1]] = each
@@ -379,6 +393,7 @@ def test_candidates_share_steps_as_they_share_features(tmp_path):
         "extract_features_fourth",
         "base_model_second",
         "group_images",
+        "explore_data",
         "train_first",
         "train_third",
         "train_fourth",

@@ -81,9 +81,10 @@ def imagined(monkeypatch: pytest.MonkeyPatch) -> Backbone:
 # Sets
 
 
-def test_sets_are_sizes_and_the_first_layers_and_poolings_and_all_of_them_come_first() -> None:
+def test_sets_are_sizes_and_the_first_layers_and_poolings() -> None:
     sets = feature_sets(blocks(), seed=1)
     assert sets[0] == everything(blocks()) == FeatureSet(SIZES, LAYERS, POOLING)
+    assert sets[:3] == [FeatureSet(SIZES, LAYERS[:depth], POOLING) for depth in (3, 2, 1)]
     assert len(sets) == len(set(sets)) == 3 * 3 * 2
     assert {each.sizes for each in sets} == {(64, 32), (64,), (32,)}
     assert {each.layers for each in sets} == {("last",), ("last", "middle"), LAYERS}
@@ -140,82 +141,102 @@ def test_what_only_a_twin_could_know_is_not_rewarded() -> None:
 # The choice
 
 
-def choice(sets: list[FeatureSet], cost: list[float], tolerance: float = 0.0) -> Choice:
-    return Choice(sets, np.array(cost), SelectionConfig(tolerance=tolerance))
+SETS = feature_sets(blocks(), seed=0)
+MANY = development(600, per_group=1)
 
 
-def test_an_additive_score_is_taken_as_it_is() -> None:
-    sets = feature_sets(blocks(), seed=0)
-    scores = np.array([0.6 + 0.01 * len(s.sizes) + 0.02 * len(s.layers) + 0.03 * len(s.pooling) for s in sets])
-    np.testing.assert_allclose(choice(sets, [1] * len(sets)).smoothed(scores), scores)
+def logits_of(strength: dict[FeatureSet, float], shown: Development, otherwise: float = 0.5) -> list[np.ndarray]:
+    """Logits of each set that tell the classes apart as strongly; what one set sees, the others see in part."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=len(shown.labels))
+    found = []
+    for each in SETS:
+        signal = strength.get(each, otherwise) * (shown.labels - 0.5)
+        z = signal + 0.9 * common + 0.3 * rng.normal(size=len(signal))
+        found.append(np.stack([-z, z], axis=1))
+    return found
 
 
-def test_a_lucky_set_is_not_taken() -> None:
-    sets = feature_sets(blocks(), seed=0)
-    scores = np.array([0.7 + 0.02 * len(each.layers) for each in sets])
-    lucky = sets.index(FeatureSet((32,), ("last",), ("avg",)))
-    scores[lucky] = 0.765
-    assert scores.argmax() == lucky
-    (taken,) = choice(sets, [1] * len(sets)).taken(scores[:, None])
-    assert sets[taken].layers == LAYERS
+def choice(
+    strength: dict[FeatureSet, float], shown: Development = MANY, cost: dict[int, float] | None = None, **rule: Any
+) -> Choice:
+    costs = [sum((cost or {64: 4, 32: 1})[size] for size in each.sizes) for each in SETS]
+    selected = SelectionConfig(**rule)
+    return Choice(
+        SETS, logits_of(strength, shown), np.array(costs, np.float64), shown.labels, shown.groups, selected, 0
+    )
 
 
-def test_ties_go_to_the_cheaper_and_then_to_the_better() -> None:
-    sets = feature_sets(blocks(), seed=0)
-    cost = [4.0 * (64 in each.sizes) + (32 in each.sizes) for each in sets]
-    scores = np.array([0.8 + 0.001 * (64 in s.sizes) + 0.002 * len(s.layers) for s in sets])
-    for tolerance, expected in ((0.0, 64), (0.0011, 32)):
-        (taken,) = choice(sets, cost, tolerance).taken(scores[:, None])
-        assert expected in sets[taken].sizes
-        assert len(sets[taken].sizes) == (1 if tolerance else len(sets[taken].sizes))
-        assert sets[taken].layers == LAYERS
+def whole(depth: int) -> FeatureSet:
+    return FeatureSet(SIZES, LAYERS[:depth], POOLING)
+
+
+def test_the_best_number_of_layers_is_taken() -> None:
+    for depth in (1, 2, 3):
+        found = choice({whole(depth): 1.0})
+        assert SETS[found.by_layers] == SETS[found.taken] == whole(depth)
+
+
+def test_a_set_that_seems_better_is_not_taken_and_one_that_surely_is_better_is() -> None:
+    other = FeatureSet((64,), ("last",), ("avg",))
+    few = development(60, per_group=1)
+    seems = choice({whole(2): 1.0, other: 1.2}, few)
+    assert seems.scores[SETS.index(other)] > seems.scores[seems.by_layers]
+    assert SETS[seems.taken] == whole(2)
+    surely = choice({whole(2): 1.0, other: 1.6})
+    assert SETS[surely.by_layers] == whole(2)
+    assert SETS[surely.taken] == other
+    assert surely.least_gain(surely.by_layers)[SETS.index(other)] > 0
+
+
+def test_a_cheaper_set_is_taken_where_it_is_surely_as_good() -> None:
+    cheap, dear = FeatureSet((32,), LAYERS, ("avg",)), FeatureSet((64,), LAYERS, ("avg",))
+    equal = {whole(3): 1.2, cheap: 1.2, dear: 1.2}
+    assert SETS[choice(equal, tolerance=0.05).taken] == cheap
+    assert SETS[choice(equal, development(60, per_group=1), tolerance=0.005).taken] == whole(3)
+    assert SETS[choice(equal, tolerance=0.05, cost={64: 1, 32: 9}).taken] == dear
+    assert SETS[choice({**equal, cheap: 0.8}, tolerance=0.05).taken] == dear
 
 
 def test_a_lower_log_loss_is_better() -> None:
-    sets = feature_sets(blocks(), seed=0)
-    losses = np.array([1 - 0.1 * len(each.layers) for each in sets])
-    found = Choice(sets, np.ones(len(sets)), SelectionConfig(metric="log_loss", tolerance=0.01))
-    assert sets[int(found.taken(losses[:, None])[0])].layers == LAYERS
+    other = FeatureSet((64,), ("last",), ("avg",))
+    found = choice({whole(2): 1.0, other: 2.0}, metric="log_loss", tolerance=0.01)
+    assert found.scores[SETS.index(other)] == found.scores.min()
+    assert SETS[found.taken] == other
 
 
 def test_choosing_among_noise_is_known_to_flatter() -> None:
-    sets, shown = feature_sets(blocks(), seed=0), development(120, per_group=1)
-    rng = np.random.default_rng(3)
-    logits = [rng.normal(size=(120, 2)) for _ in sets]
-    scores = np.array([roc_auc_score(shown.labels, each[:, 1] - each[:, 0]) for each in logits])
-    found = choice(sets, [1] * len(sets))
-    best = scores[found.taken(scores[:, None])[0]]
-    optimism = found.optimism(scores, logits, shown.labels, shown.groups, seed=0)
-    assert best > 0.52
-    assert best - optimism == pytest.approx(0.5, abs=0.035)
+    shown, rng = development(120, per_group=1), np.random.default_rng(2)
+    logits = [rng.normal(size=(120, 2)) for _ in SETS]
+    found = Choice(SETS, logits, np.ones(len(SETS)), shown.labels, shown.groups, SelectionConfig(), 0)
+    best = found.scores[found.by_layers]
+    assert best > 0.5
+    assert best - found.optimism == pytest.approx(0.5, abs=0.04)
+    assert choice({whole(2): 3.0}).optimism < 0.005
 
 
-def test_what_is_the_best_by_far_owes_nothing_to_luck() -> None:
-    sets, shown = feature_sets(blocks(), seed=0), development(120, per_group=1)
-    rng = np.random.default_rng(3)
-    logits = [
-        rng.normal(size=(120, 2)) + 1.5 * (len(each.layers) - 1) * shown.labels[:, None] * [0, 1] for each in sets
-    ]
-    scores = np.array([roc_auc_score(shown.labels, each[:, 1] - each[:, 0]) for each in logits])
-    found = choice(sets, [1] * len(sets))
-    assert found.optimism(scores, logits, shown.labels, shown.groups, seed=0) < 0.02  # six are as good as each other
+def test_groups_that_cannot_be_drawn_apart_leave_the_choice_to_the_layers() -> None:
+    shown = development(6, per_group=3)
+    found = choice({whole(3): 2.0}, shown)
+    assert SETS[found.taken] == SETS[found.by_layers]
+    assert np.isfinite(found.optimism)
 
 
 # The search
 
 
 def test_layers_that_tell_something_are_found(imagined: Backbone) -> None:
-    early = {i for i, block in enumerate(blocks()) if block.layer == "early" and block.size == 64}
-    found, record = search_features(searching(), imagined, telling(early), development(), SelectionConfig(), 4)
-    assert 64 in found.sizes
-    assert found.layers == LAYERS
-    assert record.sets[record.taken].layers == list(LAYERS)
-    assert record.known == len(record.sets) == 18
-    assert record.images == 120
+    for depth, layer in enumerate(LAYERS, start=1):
+        where = {i for i, block in enumerate(blocks()) if block.layer == layer}
+        found, record = search_features(searching(), imagined, telling(where), development(), SelectionConfig(), 4)
+        assert found.layers == LAYERS[:depth]
+        assert record.sets[record.taken].layers == list(LAYERS[:depth])
+        assert record.known == len(record.sets) == 18
+        assert record.images == 120
 
 
 def test_a_cheap_set_wins_where_it_is_as_good(imagined: Backbone) -> None:
-    everywhere = {i for i, block in enumerate(blocks()) if block.layer == "last"}
+    everywhere = set(range(len(blocks())))
     chosen = SelectionConfig(tolerance=0.02)
     found, record = search_features(searching(), imagined, telling(everywhere, distance=4), development(), chosen, 4)
     assert found.sizes == (32,)

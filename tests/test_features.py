@@ -104,7 +104,7 @@ def test_the_test_split_is_not_read(tmp_path: Path) -> None:
     found = extract_features(dataset, backbone(PLAIN), DEVELOPMENT, stored)
     assert found.array().shape == (5, 96)
     with pytest.raises(InputError, match="test/0"):
-        list(decoded(dataset, ("test",), 32))
+        list(decoded(dataset, ("test",), PLAIN))
 
 
 def test_only_a_few_images_are_in_memory(tmp_path: Path) -> None:

@@ -55,6 +55,26 @@ def test_round_trip(features, tmp_path, monkeypatch, local):
     assert materializer.compute_content_hash(back) == materializer.compute_content_hash(features)
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_folders_in_the_folder_come_along(features, tmp_path, monkeypatch, local):
+    monkeypatch.setattr(folder, "_is_local", lambda uri: local)
+    inner = features.root / "backbone" / "weights"
+    inner.mkdir(parents=True)
+    (inner / "layer.bin").write_bytes(b"weights")
+    (features.root / "backbone" / "page.html").write_text("not shown: it belongs to what is inside")
+    uri = tmp_path / "store" / "1"
+    uri.mkdir(parents=True)
+    materializer = DataMaterializer(str(uri))
+    materializer.save(features)
+    back = materializer.load(Features)
+    assert (back.root / "backbone" / "weights" / "layer.bin").read_bytes() == b"weights"
+    assert list(materializer.save_visualizations(back)) == [str(uri / "features.html")]
+    before = materializer.compute_content_hash(features)
+    assert materializer.compute_content_hash(back) == before
+    (inner / "layer.bin").write_bytes(b"others")
+    assert materializer.compute_content_hash(features) != before
+
+
 def test_pages_are_shown_and_do_not_count_as_content(features, tmp_path):
     materializer = DataMaterializer(str(tmp_path))
     before = materializer.compute_content_hash(features)

@@ -39,6 +39,7 @@ DAG = {
     "base_model_mobilenet_random": set(),
     "extract_features_mobilenet_random": {"ingest_data", "base_model_mobilenet_random"},
     "group_images": {"ingest_data", "extract_features_mobilenet_random"},
+    "explore_data": {"ingest_data", "group_images", "extract_features_mobilenet_random"},
     "train_compact_cnn": {"ingest_data", "base_model_compact_cnn", "group_images"},
     "train_mobilenet_random": {
         *("ingest_data", "base_model_mobilenet_random", "group_images", "extract_features_mobilenet_random"),

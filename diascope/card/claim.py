@@ -147,8 +147,10 @@ def _about_data(card: "Card") -> dict[int, Answer]:
 
 def _input(card: "Card") -> str:
     taken = card.input
+    prepared = "" if taken.preparation == "none" else f"{taken.preparation}; "
     return (
-        f"{taken.decoding}; {taken.resize}, {taken.size} by {taken.size} pixels; normalisation {taken.normalisation}."
+        f"{taken.decoding}; {prepared}{taken.resize}, {taken.size} by {taken.size} pixels; normalisation "
+        f"{taken.normalisation}."
     )
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from diascope.card.schema import Data, LeftOut
 from diascope.checks import ACROSS_SPLITS, NEAR_TWIN
 from diascope.config import DEMO
+from diascope.kaggle import is_kaggle
 from diascope.records import SPLITS
 from diascope.reports.data import split_sentences
 from diascope.reports.evaluation import GROUP_SENTENCES
@@ -58,6 +59,8 @@ def data(info: "DatasetInfo", evaluation: "Evaluation") -> Data:
 
 def public(place: str) -> str:
     """The name of a source or file without what says more of its owner: folders above, user names, keys."""
+    if is_kaggle(place):
+        return place
     if "://" not in place:
         return PurePath(place).name
     address = urlsplit(place)

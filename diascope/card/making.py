@@ -109,9 +109,8 @@ def _moment(created: datetime | str) -> str:
 
 
 def _input(info: "ClassifierInfo") -> InputText:
-    return InputText(
-        formats=[*FORMATS, "DICOM"], max_pixels=MAX_PIXELS, decoding=DECODING, **info.input.model_dump()
-    )  # fmt: skip
+    taken = info.input.model_dump() | {"preparation": info.input.preparation.sentence}
+    return InputText(formats=[*FORMATS, "DICOM"], max_pixels=MAX_PIXELS, decoding=DECODING, **taken)
 
 
 def _network(info: "ClassifierInfo", winner: "CandidateResult") -> Network:
@@ -123,8 +122,8 @@ def _network(info: "ClassifierInfo", winner: "CandidateResult") -> Network:
         backbone=winner.backbone,
         description=winner.description,
         initialisation=_initialisation(settings),
-        training=_training(settings),
-        ensemble=_ensemble(settings),
+        training=_training(settings, winner.chosen),
+        ensemble=_ensemble(settings, winner.chosen),
         settings=settings,
         chosen=winner.chosen,
         n_fitted=info.training.n,
@@ -134,8 +133,9 @@ def _network(info: "ClassifierInfo", winner: "CandidateResult") -> Network:
     )
 
 
-def _trains_network(settings: dict) -> bool:
-    return settings.get("backbone") == "compact_cnn" or settings.get("fine_tune_layers", 0) > 0
+def _trains_network(settings: dict, chosen: dict[str, float]) -> bool:
+    tuned = settings.get("fine_tune_layers", 0) > 0 and chosen.get("fine_tuned", 1) > 0
+    return settings.get("backbone") == "compact_cnn" or tuned or bool(settings.get("original"))
 
 
 def _initialisation(settings: dict) -> str:
@@ -147,21 +147,30 @@ def _initialisation(settings: dict) -> str:
     return f"the backbone from weights of the user's own ({weights})" if weights else "not recorded"
 
 
-def _training(settings: dict) -> str:
+def _training(settings: dict, chosen: dict[str, float]) -> str:
     if not settings:
         return "not recorded"
+    if settings.get("original"):
+        return "Trained from pixels as a tutorial does it, on the train split alone; its settings are under `original`."
     if settings.get("backbone") == "compact_cnn":
         return "The whole network was trained from scratch by gradient descent."
-    if _trains_network(settings):
+    if _trains_network(settings, chosen):
         n = settings["fine_tune_layers"]
         return f"A head was fitted to features of the frozen backbone, then the top {n} layers were trained with it."
-    return "The backbone is frozen; a head was fitted to its pooled features."
+    frozen = "The backbone is frozen; a head was fitted to its pooled features."
+    if settings.get("fine_tune_layers", 0):
+        return f"{frozen} Training its top layers too was tried, and was no better on held-out training images."
+    return frozen
 
 
-def _ensemble(settings: dict) -> str:
-    if settings.get("head") == "blend" and not _trains_network(settings):
-        return "One backbone; its head is the mean of a logistic and a ridge regression, folded into one linear layer."
-    return "One network, no ensemble."
+def _ensemble(settings: dict, chosen: dict[str, float]) -> str:
+    if settings.get("head") == "blend" and not _trains_network(settings, chosen):
+        one = "One backbone; its head is the mean of a logistic and a ridge regression, folded into one linear layer."
+    else:
+        one = "One network, no ensemble."
+    if views := settings.get("test_time_augmentation"):
+        one += f" Logits are averaged over the image and {len(views)} further views of it ({', '.join(views)})."
+    return one
 
 
 def _rule(info: "ClassifierInfo", evaluation: "Evaluation") -> DecisionRule:

@@ -28,6 +28,7 @@ class InputText(Frozen):
     channels: str
     dtype: str
     decoding: str
+    preparation: str = "none"  # between decoding and resizing
     resize: str
     normalisation: str
 

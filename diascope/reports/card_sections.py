@@ -314,6 +314,7 @@ def _input(card: "Card") -> list[tuple[str, str]]:
         ("Formats", ", ".join(taken.formats)),
         ("Largest image", f"{count(taken.max_pixels)} pixels; a service may take fewer"),
         ("Decoding", taken.decoding),
+        ("Preparation", taken.preparation),
         ("Resizing", taken.resize),
         ("The network sees", f"{taken.size} by {taken.size} pixels, {taken.channels}, {taken.dtype}"),
         ("Normalisation", taken.normalisation),

@@ -53,6 +53,7 @@ def use(info: ClassifierInfo) -> list[tuple[str, str]]:
         shown = f"{activation.grid[0]} by {activation.grid[1]} positions per class{exact}"
     return [
         ("Input", f"{taken.size} by {taken.size} pixels, {taken.channels}, {taken.dtype}"),
+        ("Preparation", taken.preparation.sentence),
         ("Resizing", taken.resize),
         ("Normalisation", taken.normalisation),
         ("Output", f"calibrated probabilities of {counted(len(info.class_names), 'class', 'classes')}"),

@@ -15,7 +15,7 @@ def search_values(search: Search | None) -> dict[str, Any] | None:
     name, taken = score_name(search.metric), search.sets[search.taken]
     others = [(each.milliseconds, each.score) for each in search.sets if each is not taken]
     series = [(0, True, others), (1, False, [(taken.milliseconds, taken.score)])]
-    order = sorted(range(len(search.sets)), key=lambda i: search.sets[i].smoothed, reverse=search.metric != "log_loss")
+    order = sorted(range(len(search.sets)), key=lambda i: search.sets[i].score, reverse=search.metric != "log_loss")
     return {
         "record": search,
         "metric": name,
