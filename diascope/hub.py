@@ -51,7 +51,7 @@ def find_preset(backbone: str) -> Preset:
     """
     name = backbone.removeprefix(PREFIX)
     if find_spec("keras_hub") is None:
-        raise InputError(f"{backbone} needs KerasHub: install the extra `hub` (pip install 'diascope[hub]')")
+        raise InputError(f"{backbone} needs KerasHub: install the extra `hub` (make extras)")
     if is_folder(name):
         return _from_folder(os.path.expanduser(name))
     for beginning, why in REFUSED.items():
