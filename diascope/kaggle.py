@@ -91,7 +91,8 @@ def _ask(dataset: Handle, question: "Callable[[KaggleClient], R]") -> R:
         if str(error.name).partition(".")[0] not in ("kagglehub", "kagglesdk"):
             raise
         raise InputError(
-            f"{dataset} is on Kaggle, and the package kagglehub is not installed: install the extra `kaggle` (make extras)."
+            f"{dataset} is on Kaggle, and the package kagglehub is not installed: install the extra `kaggle` "
+            "(make extras)."
         ) from error
 
 
