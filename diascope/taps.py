@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 AUTO = "auto"
 LAST = "last"
 MOST_LAYERS = 24
+RESOLUTIONS = 3  # the coarsest: an eighth, a sixteenth and a thirty-second of most networks' images
+GROWTHS = [1 + tenths / 10 for tenths in range(100)]
 MOST_FEATURES = 40_000  # of all image sizes and poolings together: 160 kB per image
 NARROW = 0.5  # of the widest layer of the same resolution; narrower ones are bottlenecks
 Map = tuple[str, tuple[int, int], int]  # name of the layer, resolution, channels
@@ -18,20 +20,31 @@ def find_layers(backbone: "keras.Model", size: int, blocks: int) -> list[str]:
     """Return names of layers to pool: the output first, then what stands behind non-linearities, the latest first.
 
     A network tells most where it has just decided what is there and what is not, and before it narrows down again. So
-    gates of one position (squeeze and excitation) and bottlenecks are left out.
+    gates of one position (squeeze and excitation) and bottlenecks are left out. Where there is no room for all, the
+    early ones are thinned out, so that wide networks reach as far back: on some images early layers tell the most.
 
     Parameters
     ----------
     size: side of the image in pixels.
     blocks: how many blocks of features are made of each layer (image sizes times poolings).
     """
-    found, width = [LAST], _channels(backbone.output) * blocks
-    for name, channels in reversed(_wide(_activated(backbone, size))):
-        width += channels * blocks
-        if width > MOST_FEATURES or len(found) == MOST_LAYERS:
-            break
-        found.append(name)
-    return found
+    known = _coarse(_activated(backbone, size))[::-1]
+    last = int(backbone.output.shape[-1])
+    for growth in GROWTHS:
+        some = [known[place] for place in _spread(len(known), growth)][: MOST_LAYERS - 1]
+        if blocks * (last + sum(channels for _, channels in some)) <= MOST_FEATURES:
+            return [LAST, *(name for name, _ in some)]
+    return [LAST]
+
+
+def _spread(n: int, growth: float) -> list[int]:
+    """Places from 0 to n - 1 with ever larger steps between them, each `growth` times the one before."""
+    places, place, step = list[int](), 0.0, 1.0
+    while round(place) < n:
+        places.append(round(place))
+        step *= growth
+        place += step
+    return places
 
 
 def _activated(backbone: "keras.Model", size: int) -> list[Map]:
@@ -63,13 +76,12 @@ def _is_non_linear(layer: Any) -> bool:
     return function is not keras.activations.linear
 
 
-def _wide(maps: list[Map]) -> list[tuple[str, int]]:
-    """Names and channels of those that are not much narrower than others of their resolution."""
-    widest: dict[tuple[int, int], int] = {}
-    for _, resolution, channels in maps:
-        widest[resolution] = max(channels, widest.get(resolution, 0))
-    return [(name, channels) for name, resolution, channels in maps if channels >= NARROW * widest[resolution]]
-
-
-def _channels(output: Any) -> int:
-    return int(output.shape[-1])
+def _coarse(maps: list[Map]) -> list[tuple[str, int]]:
+    """Names and channels of the maps of the coarsest resolutions that are not much narrower than others of theirs."""
+    resolutions = sorted({resolution for _, resolution, _ in maps})[:RESOLUTIONS]
+    widest = {each: max(channels for _, resolution, channels in maps if resolution == each) for each in resolutions}
+    return [
+        (name, channels)
+        for name, resolution, channels in maps
+        if resolution in widest and channels >= NARROW * widest[resolution]
+    ]

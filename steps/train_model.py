@@ -8,6 +8,7 @@ from diascope.candidates import TrainedCandidate, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.features import Backbone, Features
+from diascope.progress import tell
 from diascope.reports import candidate_page
 from materializers.folder import ModelMaterializer, scratch
 from steps.caching import depends_on_library
@@ -30,7 +31,7 @@ def train_model(
     features: Features | None = None,
 ) -> Annotated[TrainedCandidate, ArtifactConfig(name="candidate")]:
     """Store out-of-fold predictions and scores; the final fit is made for the winner only."""
-    trained = train_candidate(candidate, backbone, dataset, features, groups, selection, seed, scratch())
+    trained = train_candidate(candidate, backbone, dataset, features, groups, selection, seed, scratch(), tell)
     (trained.root / "candidate.html").write_text(candidate_page(trained.result), encoding="utf-8")
-    log_candidate(candidate, trained)
+    log_candidate(trained.candidate, trained)
     return trained

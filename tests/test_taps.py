@@ -34,13 +34,29 @@ def test_the_output_comes_first_and_then_what_non_linearities_leave_the_latest_f
     assert find_layers(small(), 8, 1) == ["last", "late", "wide", "first"]
 
 
-def test_no_more_layers_are_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taps, "MOST_FEATURES", 2 * (12 + 12 + 16))
-    assert find_layers(small(), 8, 2) == ["last", "late", "wide"]
-    assert find_layers(small(), 8, 3) == ["last", "late"]
+def test_where_there_is_no_room_for_all_layers_early_ones_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taps, "MOST_FEATURES", 2 * (12 + 12 + 16 + 8))
+    assert find_layers(small(), 8, 2) == ["last", "late", "wide", "first"]
+    assert find_layers(small(), 8, 3) == ["last", "late", "first"]
+    assert find_layers(small(), 8, 4) == ["last", "late"]
     assert find_layers(small(), 8, 100) == ["last"]
     monkeypatch.setattr(taps, "MOST_LAYERS", 2)
     assert find_layers(small(), 8, 1) == ["last", "late"]
+
+
+def test_a_wide_network_reaches_as_far_back_as_a_narrow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = load_backbone("MobileNetV2", "none", 0.35, 0, 1)
+    all_ = find_layers(network, 224, 6)
+    monkeypatch.setattr(taps, "MOST_FEATURES", 15_000)
+    some = find_layers(network, 224, 6)
+    assert some[:2] == all_[:2]
+    assert some[-1] not in all_[:-6]
+    assert 5 <= len(some) <= 9
+
+
+def test_only_the_coarsest_resolutions_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taps, "RESOLUTIONS", 1)
+    assert find_layers(small(), 8, 1) == ["last", "late", "wide"]
 
 
 def test_a_pretrained_network_gives_the_ends_of_its_blocks() -> None:
@@ -59,6 +75,6 @@ def test_an_output_behind_no_non_linearity_is_enough() -> None:
 
 def test_a_network_is_built_with_the_layers_that_were_found() -> None:
     found = backbone(spec(layers=["auto"]))
-    assert [block.layer for block in found.info.blocks] == ["last", "re_lu_3", "re_lu_2", "re_lu_1", "re_lu"]
+    assert [block.layer for block in found.info.blocks] == ["last", "re_lu_3", "re_lu_2", "re_lu_1"]
     assert found.info.spec.layers == ["auto"]
-    assert found.info.dimension == 96 + 96 + 64 + 32 + 16
+    assert found.info.dimension == 96 + 96 + 64 + 32
