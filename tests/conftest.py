@@ -42,6 +42,22 @@ TOGETHER = {
 }
 
 
+# What takes minutes is dealt out first: at the end it would keep one process busy while the other has nothing to do.
+LONGEST = ("proof_aws", "demo", "recipes", "remote_run", "tracking_lost", "foreign_images")
+
+
+def dealt_as(nodeid: str) -> str:
+    """What a test is dealt out with."""
+    name = Path(nodeid.partition("::")[0]).stem.removeprefix("test_")
+    return "demo" if name in TOGETHER else name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order within each stays."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(dealt_as(item.nodeid), len(places)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
     """Deal the files out, those that belong together to one process."""
@@ -49,9 +65,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            name = Path(nodeid.partition("::")[0]).stem.removeprefix("test_")
-            return "demo" if name in TOGETHER else name
+            return dealt_as(nodeid)
 
+    config.option.loadscopereorder = False  # else by number of tests, which says nothing of their time
     return ByFile(config, log)
 
 
