@@ -166,12 +166,18 @@ class Course(keras.callbacks.Callback):
 
 
 def _changing(network: keras.Model) -> Iterator[keras.Variable]:
-    """All that a fit changes: of layers that learn the weights and statistics, and the state of what is random."""
+    """All that a fit changes: of layers that learn the weights and statistics, and of all the state of what is random.
+
+    Dropout draws also where it stands among layers that are frozen.
+    """
     for layer in network.layers:
         if isinstance(layer, keras.Model):
             yield from _changing(layer)
         elif layer.trainable:
             yield from layer.variables
+        else:
+            still = {id(weight) for weight in layer.weights}
+            yield from (variable for variable in layer.variables if id(variable) not in still)
 
 
 def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:

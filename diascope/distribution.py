@@ -37,6 +37,8 @@ def shared(network: keras.Model) -> Iterator[keras.Model]:
     order = random.getstate()  # of batches, by Keras; a copy draws from it too
     with _strategy(*devices()).scope():
         copy = keras.models.clone_model(network, clone_function=_for_devices, recursive=True)
+        for layer, own in zip(copy._flatten_layers(), network._flatten_layers(), strict=True):
+            layer.trainable = own.trainable  # no configuration says it of what layers hold inside
         mirrored = Mirrored(copy.inputs, copy.outputs)
         mirrored.set_weights(network.get_weights())
         random.setstate(order)

@@ -9,6 +9,7 @@ import numpy as np
 from diascope.comparison import HIGHER_IS_BETTER, Comparison
 from diascope.config import CandidateConfig
 from diascope.development import Fold
+from diascope.errors import InputError
 from diascope.familiarity import distances, some_rows
 from diascope.heads import BlockScaling, Head, fit_logistic
 from diascope.linear_fit import LinearFit
@@ -31,6 +32,7 @@ class FineTuning(NetworkFit):
         That one of two was picked by the images that its score is of favours it a little; on a few hundred images by
         less than their standard error.
         """
+        self._require_something_to_learn()
         frozen, tuned = self._compare_frozen(pairs), super().compare(pairs)
         scores = {name: each.scores(self.labels)[self.metric] for name, each in (("frozen", frozen), (KEPT, tuned))}
         gain = scores[KEPT] - scores["frozen"]
@@ -44,6 +46,21 @@ class FineTuning(NetworkFit):
     def final(self, chosen: dict[str, float]) -> tuple["keras.Model", Head]:
         """Fit all development images, in the way that was better."""
         return super().final(chosen) if chosen[KEPT] else self._linear.final(chosen)
+
+    def _require_something_to_learn(self) -> None:
+        """Refuse to train layers that have no weights, and take their number for fine-tuning."""
+        from diascope.gradient import freeze_below
+
+        backbone, asked = self.backbone.network().get_layer("backbone"), self.candidate.fine_tune_layers
+        for top in range(asked, max(asked, len(backbone.layers)) + 1):
+            freeze_below(backbone, top)
+            if backbone.trainable_weights:
+                break
+        if top > asked:
+            raise InputError(
+                f"Candidate {self.candidate.name}: the top {asked} layers of {self.candidate.backbone} have nothing to "
+                f"learn (BatchNorm stays frozen); say fine_tune_layers: {top}, or more."
+            )
 
     def _compare_frozen(self, pairs: list[Fold]) -> Comparison:
         features, bounds = self._linear.inputs, self.backbone.info.averages
@@ -62,9 +79,11 @@ class FineTuning(NetworkFit):
 
     @property
     def _frozen(self) -> CandidateConfig:
-        iterations = CandidateConfig.model_fields["epochs"].default
+        # The weight decay of an optimizer is no penalty of a head: by that of AdamW a head would lose for no reason.
+        fields = CandidateConfig.model_fields
+        plain = {key: fields[key].default for key in ("fine_tune_layers", "epochs", "weight_decay")}
         head = "blend" if self.candidate.head == "mlp" else self.candidate.head
-        return self.candidate.model_copy(update={"fine_tune_layers": 0, "epochs": iterations, "head": head})
+        return self.candidate.model_copy(update=plain | {"head": head})
 
     def _start(self, rows: Rows) -> Head:
         """The best head on the frozen features, or one of the same form that has learned nothing yet."""
@@ -73,6 +92,5 @@ class FineTuning(NetworkFit):
         if self.candidate.head_epochs:
             nothing = np.zeros((features.shape[1], self.n_classes), np.float32), np.zeros(self.n_classes, np.float32)
             return Head([nothing], BlockScaling.of(features, self.widths))
-        decay = STARTING_DECAY if self.candidate.weight_decay == "auto" else self.candidate.weight_decay
-        labels = self.labels[fitted]
-        return fit_logistic(features, labels, self.n_classes, [decay], self._frozen, self.widths, weights)[0]
+        labels, decays = self.labels[fitted], [STARTING_DECAY]
+        return fit_logistic(features, labels, self.n_classes, decays, self._frozen, self.widths, weights)[0]

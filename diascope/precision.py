@@ -28,7 +28,7 @@ def computed_in(network: keras.Model, policy: str) -> Iterator[None]:
 
     Weights stay in float32 (Micikevicius et al., Mixed Precision Training, ICLR 2018).
     """
-    layers = list(_layers(network))
+    layers = _layers(network)
     before = [layer.dtype_policy for layer in layers]
     try:
         for layer in layers:
@@ -70,8 +70,7 @@ def _is_depthwise(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, kinds) or getattr(layer, "groups", 1) > 1
 
 
-def _layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in network.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
+def _layers(network: keras.Model) -> list[keras.layers.Layer]:
+    """Every layer, those inside others too: KerasHub's blocks hold their convolutions."""
+    found: list[keras.layers.Layer] = network._flatten_layers(include_self=False)
+    return found

@@ -40,6 +40,7 @@ def network(seed: int = 1) -> keras.Model:
         layers.Dense(8),
         layers.BatchNormalization(),
         layers.Dropout(0.3, seed=4),
+        layers.Dropout(0.3, seed=5, trainable=False),  # as among frozen layers, where it draws all the same
         layers.Dense(2),
     ]
     return keras.Sequential(body)

@@ -51,6 +51,22 @@ def fit(n_devices, n_fitted, config, labels=thirds, head=None):
         "mirrored": ["Mirrored" in type(weight.value).__name__ for weight in model.weights],
     }
 
+class Block(keras.layers.Layer):  # holds others, as KerasHub's do
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.dense, self.norm = keras.layers.Dense(3), keras.layers.BatchNormalization()
+
+    def call(self, x):
+        return self.norm(self.dense(x))
+
+def frozen_inside():
+    image = keras.Input((4,))
+    network = keras.Model(image, Block()(image))
+    network.layers[1].norm.trainable = False
+    distribution.devices = lambda: every
+    with distribution.shared(network) as copy:
+        return [[len(each.trainable_variables), each.layers[1].norm.trainable] for each in (network, copy)]
+
 plain = dict(learning_rate=1e-3, batch_size=8, epochs=3, dropout=0, class_weights="balanced", early_stopping=0)
 stopped = compact(**plain | dict(epochs=12, early_stopping=2, learning_rate=5e-3))
 random = compact(**plain | dict(dropout=0.3, augmentation=dict(horizontal_flip=True, rotation_degrees=20, zoom=0.2)))
@@ -62,6 +78,7 @@ print(json.dumps({
     "stopped": [fit(n, 29, stopped, noise) for n in (1, 2)],
     "fine-tuned": [fit(n, 5, tuned, head=head) for n in (1, 2)],
     "random": [fit(2, 29, random) for _ in range(2)],
+    "frozen inside": frozen_inside(),
 }))
 """
 
@@ -101,6 +118,10 @@ def test_several_devices_stop_early_and_go_back_to_the_best_epoch(fits: dict[str
 
 def _balanced(labels: np.ndarray) -> np.ndarray:
     return len(labels) / (2 * np.bincount(labels))[labels]
+
+
+def test_batch_norm_inside_other_layers_stays_frozen_on_several_devices(fits: dict[str, Any]) -> None:
+    assert fits["frozen inside"] == [[2, False]] * 2
 
 
 def test_one_seed_gives_the_same_numbers_on_several_devices(fits: dict[str, Any]) -> None:

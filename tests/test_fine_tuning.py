@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import PLAIN, backbone, candidate, groups, scratch, striped, stripes
 
-from diascope.candidates import describe, train_candidate
+from diascope.candidates import train_candidate
 from diascope.checkpoints import Checkpoint
 from diascope.comparison import Comparison
 from diascope.config import SelectionConfig
@@ -20,6 +20,7 @@ from diascope.errors import InputError
 from diascope.fine_tuning import FineTuning
 from diascope.linear_fit import LinearFit
 from diascope.network_fit import NetworkFit
+from diascope.trained_candidate import describe
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT = Development.of(striped(), groups(striped()))
@@ -94,6 +95,24 @@ def test_frozen_features_that_are_kept_are_those_of_a_frozen_candidate() -> None
     assert all(
         np.array_equal(a, b) for a, b in zip(network.get_weights(), fit.backbone.network().get_weights(), strict=True)
     )
+
+
+def test_the_weight_decay_of_the_optimizer_is_no_penalty_of_the_frozen_head() -> None:
+    plain, decayed = tuning(), tuning(weight_decay=0.5)
+    one, other = (fit._compare_frozen(PAIRS) for fit in (plain, decayed))
+    np.testing.assert_array_equal(one.logits, other.logits)
+    assert one.chosen == other.chosen
+    starts = [fit._start(fit._rows(*PAIRS[0])).layers[0][0] for fit in (plain, decayed)]
+    np.testing.assert_array_equal(*starts)
+
+
+def test_layers_that_have_nothing_to_learn_are_refused_with_a_number_that_does() -> None:
+    for top, fits in ((1, False), (3, False), (4, True), (100, True)):
+        if fits:
+            tuning(fine_tune_layers=top)._require_something_to_learn()
+            continue
+        with pytest.raises(InputError, match=rf"^Candidate small: the top {top} layers .* say fine_tune_layers: 4, or"):
+            tuning(fine_tune_layers=top).compare(PAIRS)
 
 
 def test_a_fine_tuned_network_is_trained_again_and_its_record_says_so(

@@ -14,10 +14,22 @@ from diascope.precision import computed_in, cpu_flags, policy
 from diascope.rows import Rows
 
 
-def network(width: int = 800, groups: int = 1, depthwise: bool = False) -> keras.Model:
+class Block(keras.layers.Layer):
+    """A layer that holds another one, as KerasHub's do."""
+
+    def __init__(self, inner: keras.layers.Layer) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, image: keras.KerasTensor) -> keras.KerasTensor:
+        return self.inner(image)
+
+
+def network(width: int = 800, groups: int = 1, depthwise: bool = False, inside: bool = False) -> keras.Model:
     """Of 5.8 million parameters where nothing is said."""
     image = keras.Input((8, 8, width))
     layer = keras.layers.DepthwiseConv2D(3) if depthwise else keras.layers.Conv2D(width, 3, groups=groups)
+    layer = Block(layer) if inside else layer
     return keras.Model(image, layer(keras.layers.Conv2D(width, 3)(image)))
 
 
@@ -29,6 +41,7 @@ def network(width: int = 800, groups: int = 1, depthwise: bool = False) -> keras
         ("avx2 avx512f", [], {}, "float32"),
         ("avx2 amx_bf16", [], {"width": 32}, "float32"),
         ("avx2 amx_bf16", [], {"depthwise": True}, "float32"),
+        ("avx2 amx_bf16", [], {"depthwise": True, "inside": True}, "float32"),
         ("avx2 amx_bf16", [], {"groups": 8}, "float32"),
         ("avx2", [(9, 0)], {"width": 32}, "mixed_bfloat16"),
         ("avx2", [(8, 0), (8, 6)], {"width": 32}, "mixed_bfloat16"),
@@ -62,9 +75,11 @@ def test_the_flags_are_those_of_the_first_processor(tmp_path: Path, monkeypatch:
     assert cpu_flags() == {"fpu", "amx_bf16"}
 
 
-def test_layers_compute_in_a_policy_for_a_while() -> None:
-    found, image = network(8), np.ones((1, 8, 8, 8), np.float32)
+@pytest.mark.parametrize("inside", [False, True])
+def test_layers_compute_in_a_policy_for_a_while(inside: bool) -> None:
+    found, image = network(8, inside=inside), np.ones((1, 8, 8, 8), np.float32)
     with computed_in(found, "mixed_bfloat16"):
+        assert {layer.compute_dtype for layer in found._flatten_layers(include_self=False)} == {"bfloat16"}
         assert found(image).dtype == "bfloat16"
         assert {weight.dtype for weight in found.weights} == {"float32"}
     assert found(image).dtype == "float32"
