@@ -113,23 +113,27 @@ class Classifier:
         (root / METADATA).write_text(info.model_dump_json(indent=1), encoding="utf-8")
         return Classifier(root)
 
-    def predict(self, pictures: Iterable[ImageLike]) -> Predictions:
+    def predict(self, pictures: Iterable[ImageLike], max_pixels: int = images.MAX_PIXELS) -> Predictions:
         """Classify images given as paths, encoded bytes, Pillow images or uint8 arrays (height, width[, 3]).
+
+        Files whose header says more than `max_pixels` are not decoded.
 
         Raises
         ------
         InputError: one of them cannot be decoded, or is an array of another kind.
         """
-        answers = [outputs["probabilities"] for outputs in self.stream(pictures)]
+        answers = [outputs["probabilities"] for outputs in self.stream(pictures, max_pixels)]
         probabilities = np.stack(answers) if answers else np.zeros((0, len(self.info.class_names)), np.float32)
         return Predictions(self.info.class_names, probabilities, self.decide(probabilities))
 
-    def stream(self, pictures: Iterable[ImageLike]) -> Iterator[dict[str, np.ndarray]]:
+    def stream(
+        self, pictures: Iterable[ImageLike], max_pixels: int = images.MAX_PIXELS
+    ) -> Iterator[dict[str, np.ndarray]]:
         """Yield each image's outputs in order: `probabilities` (n_classes,) and, where there is one, `activation_map`.
 
         Decoding runs ahead on all cores; memory does not grow with the number of images.
         """
-        yield from self.run(ahead(self.pixels, pictures))
+        yield from self.run(ahead(lambda picture: self.pixels(picture, max_pixels), pictures))
 
     def run(self, pixels: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Yield, in order, the outputs of images as `view` returns them, as they come."""
@@ -137,9 +141,9 @@ class Classifier:
             self._engine = Engine(self.root / "model.xml", precision=self.info.precision)
         yield from self._engine.stream(in_bursts(pixels))
 
-    def answers(self, pictures: Iterable[ImageLike]) -> Iterator[Answer]:
+    def answers(self, pictures: Iterable[ImageLike], max_pixels: int = images.MAX_PIXELS) -> Iterator[Answer]:
         """Yield the answer to each image, in order; memory does not grow with their number."""
-        return map(self.answer, self.stream(pictures))
+        return map(self.answer, self.stream(pictures, max_pixels))
 
     def answer(self, outputs: dict[str, np.ndarray]) -> Answer:
         """Return what the outputs of one image mean: the class, and whether to trust it here.
@@ -163,16 +167,16 @@ class Classifier:
             distance=distance,
         )
 
-    def pixels(self, picture: ImageLike) -> np.ndarray:
+    def pixels(self, picture: ImageLike, max_pixels: int = images.MAX_PIXELS) -> np.ndarray:
         """Return what the network sees of an image: uint8 (size, size, 3)."""
         if isinstance(picture, Path):
-            decoded = images.decode(picture.read_bytes(), name=picture.name)
+            decoded = images.decode(picture.read_bytes(), name=picture.name, max_pixels=max_pixels)
         elif isinstance(picture, bytes):
-            decoded = images.decode(picture)
+            decoded = images.decode(picture, max_pixels=max_pixels)
         elif isinstance(picture, np.ndarray):
             decoded = _from_array(picture)
         else:
-            decoded = images.decode(_encoded(picture))
+            decoded = images.decode(_encoded(picture), max_pixels=max_pixels)
         return self.view(decoded)
 
     def view(self, image: Image.Image) -> np.ndarray:

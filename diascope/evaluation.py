@@ -1,5 +1,6 @@
 """How good is the winner, on what it never saw?"""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diascope.calibration import fit_temperature, softmax
-from diascope.candidates import TrainedCandidate
 from diascope.classifier import Classifier
 from diascope.config import EvaluationConfig
 from diascope.decisions import measure_decisions
@@ -15,6 +15,7 @@ from diascope.development import Development
 from diascope.errors import InputError
 from diascope.metrics import Metrics, OperatingPoint, choose_threshold, measure
 from diascope.results import CandidateResult, Decisions, Evaluation, Mistake
+from diascope.trained_candidate import TrainedCandidate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +119,8 @@ def predict_test(classifier: Classifier, dataset: "Dataset") -> "pd.DataFrame":
             yield from batch
 
     probabilities, distances = [], []
-    for outputs in classifier.stream(encoded()):
+    # Whether an image is too large was decided when it was ingested.
+    for outputs in classifier.stream(encoded(), max_pixels=sys.maxsize):
         probabilities.append(outputs["probabilities"])
         distances.append(outputs.get("distance", np.float32("nan")))
     table = _table(index, np.stack(probabilities), dataset.info.class_names, "test")

@@ -4,6 +4,7 @@ Nothing here reads an image of the test split, and no image is held longer than 
 datasets a part is looked at, chosen by hashes and spread evenly over the classes.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -120,7 +121,12 @@ def _looks(dataset: "Dataset", ids: list[str]) -> Iterator[tuple[str, Look]]:
         for start in range(0, len(ids), READ):
             yield from dataset.read(ids[start : start + READ]).items()
 
-    return ahead(lambda sample: (sample[0], look_at(decode(sample[1], name=sample[0]))), encoded())
+    def look(sample: tuple[str, bytes]) -> tuple[str, Look]:
+        name, data = sample
+        # Whether an image is too large was decided when it was ingested.
+        return name, look_at(decode(data, name=name, max_pixels=sys.maxsize))
+
+    return ahead(look, encoded())
 
 
 def look_at(image: "Image") -> Look:

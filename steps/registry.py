@@ -1,5 +1,6 @@
 """What is in production, and how does a model get there? (ZenML model stages and MLflow aliases)"""
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -240,7 +241,8 @@ def _answers(champion: Classifier, record: EvaluationRecord, fair: "pd.DataFrame
     new = fair[~fair["sha256"].isin(known.keys())]
     if len(new):
         encoded = dataset.read(new["sample_id"].tolist())
-        fresh = champion.predict(encoded.values()).probabilities
+        # Whether an image is too large was decided when it was ingested.
+        fresh = champion.predict(encoded.values(), max_pixels=sys.maxsize).probabilities
         known |= dict(zip(new["sha256"], fresh, strict=True))
     k = len(champion.info.class_names)
     return np.array([known[sha] for sha in fair["sha256"]], dtype=np.float64).reshape(-1, k)

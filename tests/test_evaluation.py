@@ -46,6 +46,7 @@ from diascope.evaluation import (
     store_evaluation,
 )
 from diascope.familiarity import familiarise
+from diascope.images import decode
 from diascope.metrics import Metrics, OperatingPoint, measure
 from diascope.results import CandidateResult, Evaluation
 
@@ -192,6 +193,11 @@ def test_decisions_on_the_test_split_are_the_answers_to_its_images(wary: Classif
     assert (found.familiarity, found.abstention) == (wary.info.familiarity, wary.info.abstention)
     right = [a.label == CLASSES[label] for a, label in zip(answers, table["label"], strict=True) if a.decision == "ok"]
     assert found.accuracy.value == (pytest.approx(np.mean(right)) if right else None)
+
+
+def test_an_image_that_was_ingested_is_not_too_large_to_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "__kwdefaults__", {"name": "image", "max_pixels": 100})
+    assert len(predict_test(classifier(2.5), striped())) == 12
 
 
 def test_nothing_but_the_test_split_is_read(tmp_path: Path) -> None:

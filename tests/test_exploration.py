@@ -87,6 +87,12 @@ def test_the_choice_does_not_depend_on_the_order_of_rows() -> None:
     assert choose(index, 10)["label"].value_counts().tolist() == [5, 5]
 
 
+def test_an_image_that_was_ingested_is_not_too_large_to_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explored.decode, "__kwdefaults__", {"name": "image", "max_pixels": 100})
+    found = looked_at(dataset([("a", "train", flat(10)), ("b", "train", flat(20))]))
+    assert found.looked["mean"].tolist() == [10, 20]
+
+
 # What no anatomy tells
 
 

@@ -1,6 +1,5 @@
 """What do the figures of the data exploration look like?"""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,8 +87,3 @@ def ratios(widths: np.ndarray, heights: np.ndarray, bins: int, limit: float) -> 
     logs = np.clip(np.log2(widths / heights), -limit, limit)
     counts = np.histogram(logs, bins=bins, range=(-limit, limit))[0]
     return counts / max(int(counts.sum()), 1)
-
-
-def ratio_name(log: float) -> str:
-    """`2:1` for 1, `1:1` for 0, `1:2` for -1."""
-    return f"{2**log:.3g}:1" if log >= 0 else f"1:{2**-log:.3g}" if math.isfinite(log) else ""
