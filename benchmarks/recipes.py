@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         path = find_configuration(options.config, ROOT / "configs")
         experiment = load(path, said).parameters
-        load(path, [*said, "recipe_style=original"])  # is there an original?
+        load(path, [*said, "sweep=null", "recipe_style=original"])  # is there an original? A sweep is of ours
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

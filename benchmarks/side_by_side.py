@@ -51,7 +51,7 @@ def compare(config: str, experiment: Experiment, network: str | None, said: Sequ
     overrides = [*said, *_with_network(experiment, "original", network), "selection.method=validation"]
     if "test" not in dataset.info.splits_made:
         overrides.append(AS_PUBLISHED)
-    if getattr(experiment, "sweep", None) is not None:
+    if experiment.sweep is not None:
         overrides.append("sweep=null")  # its settings are those of ours
     answers["original"] = _train(config, "original", overrides, scratch)
     refuse_seen(dataset, Dataset(scratch / "original" / "dataset"))

@@ -121,5 +121,6 @@ def _from_folder(folder: str) -> Preset:
         said = json.loads((Path(folder) / CONVERTER_FILE).read_text(encoding="utf-8"))["config"]
         sides = said.get("image_size") or (said["height"], said["width"])
         return Preset(folder, max(int(side) for side in sides), is_folder=True)
-    except (OSError, ValueError, LookupError, TypeError):  # what is wrong with it is said where it is needed
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        # What is wrong with it is said where it is needed.
         return Preset(folder, USUAL_SIZE, is_folder=True)

@@ -78,16 +78,9 @@ class NetworkFit(Fit):
         from diascope.gradient import fit_network
 
         network, head = self.backbone.network(), self._start(rows)
+        checkpoints = self._checkpoint(rows, "head"), self._checkpoint(rows, "network")
         model, state = fit_network(
-            network,
-            self.inputs,
-            self.labels,
-            self.n_classes,
-            rows,
-            self.candidate,
-            self.seed,
-            head,
-            (self._checkpoint(rows, "head"), self._checkpoint(rows, "network")),
+            network, self.inputs, self.labels, self.n_classes, rows, self.candidate, self.seed, head, checkpoints
         )
         weights = tuple(model.get_layer("logits").get_weights())
         return Trained(network, model, Head([weights], head.scaling if head else None), state)

@@ -15,6 +15,8 @@ from diascope.heads import Head
 from diascope.rates import Steps
 from diascope.rows import Rows
 
+ADAMW_DECAY = 4e-3  # Keras's, where nothing is said
+
 
 def fit_original(
     network: keras.Model,
@@ -45,7 +47,8 @@ def fit_original(
         for some in (rows.fitted, rows.stopping)
     )
     assert batches is not None
-    plan = Plan(candidate.name, Steps(config.optimizer, config.learning_rate), config.epochs, config.epochs)
+    steps = Steps(config.optimizer, config.learning_rate, ADAMW_DECAY if config.optimizer == "adamw" else 0)
+    plan = Plan(candidate.name, steps, config.epochs, config.epochs)
     with shared(training_model) as fitted:
         state = descend(fitted, batches, held_out, plan, checkpoint)
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]

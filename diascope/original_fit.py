@@ -20,16 +20,9 @@ class OriginalFit(NetworkFit):
     def _train(self, rows: Rows) -> Trained:
         from diascope.original import fit_original
 
-        network = self.backbone.network()
+        network, checkpoint = self.backbone.network(), self._checkpoint(rows, "network")
         model, head, state = fit_original(
-            network,
-            self.inputs,
-            self.labels,
-            self.n_classes,
-            rows,
-            self.candidate,
-            self.seed,
-            self._checkpoint(rows, "network"),
+            network, self.inputs, self.labels, self.n_classes, rows, self.candidate, self.seed, checkpoint
         )
         return Trained(network, model, head, state)
 

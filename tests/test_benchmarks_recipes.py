@@ -84,6 +84,14 @@ def test_another_network_takes_the_place_of_the_original_s(asked: list[list[str]
     assert '"epochs": 3' in original
 
 
+def test_a_sweep_is_of_ours_alone(asked: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipes.main(["--config", "breast_cancer"]) == 0
+    ours, original = map(said, asked)
+    assert "sweep=null" in original
+    assert "sweep=null" not in ours
+    assert "| ours |" in capsys.readouterr().out
+
+
 def test_a_test_image_that_the_other_was_fitted_to_is_an_error(tmp_path: Path) -> None:
     measured, other = (_dataset(tmp_path / name, split) for name, split in (("a", "test"), ("b", "train")))
     with pytest.raises(RuntimeError, match="1 test images stand in what the other was fitted to"):

@@ -291,7 +291,8 @@ def test_random_weights_need_no_network(no_network: None) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", ["nothing", "no converter", "no weights", "half a configuration", "half the weights"]
+    "broken",
+    ["nothing", "no converter", "another converter", "no weights", "half a configuration", "half the weights"],
 )
 def test_what_is_wrong_with_a_folder_is_one_sentence(broken: str, folder: Path, tmp_path: Path) -> None:
     import shutil
@@ -300,6 +301,8 @@ def test_what_is_wrong_with_a_folder_is_one_sentence(broken: str, folder: Path, 
     shutil.copytree(folder, place)
     if broken == "nothing":
         shutil.rmtree(place)
+    elif broken == "another converter":
+        (place / "image_converter.json").write_text('{"config": []}')
     elif broken in ("no converter", "no weights"):
         (place / ("image_converter.json" if "converter" in broken else "model.weights.h5")).unlink()
     else:

@@ -38,9 +38,13 @@ def fit(config: CandidateConfig, rows: np.ndarray) -> tuple[keras.Model, keras.M
     return network, model, head, [point.loss for point in state.curve]
 
 
-def test_it_is_what_keras_does_with_the_same_layers() -> None:
-    """SGD over RGB / 255, frozen network, flattened, one softmax layer: written down as tutorials do."""
-    config = tutorial(batch_size=24)  # one batch an epoch, so that its order does not matter
+KERAS = {"sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
+
+
+@pytest.mark.parametrize("optimizer", list(KERAS))
+def test_it_is_what_keras_does_with_the_same_layers(optimizer: str) -> None:
+    """RGB / 255, frozen network, flattened, one softmax layer: written down as tutorials do."""
+    config = tutorial(batch_size=24, optimizer=optimizer)  # one batch an epoch, so that its order does not matter
     network, _, head, losses = fit(config, np.arange(24))
     frozen = network.get_layer("backbone")
     assert not frozen.trainable_weights
@@ -48,7 +52,7 @@ def test_it_is_what_keras_does_with_the_same_layers() -> None:
     inputs = keras.Input((32, 32, 3))
     flat = keras.layers.Flatten()(frozen(inputs, training=False)[0])
     plain = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(flat))
-    plain.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    plain.compile(KERAS[optimizer](0.05), "sparse_categorical_crossentropy")
     history = plain.fit(PIXELS[:24] / 255.0, LABELS[:24], batch_size=24, epochs=3, shuffle=False, verbose=0).history
     np.testing.assert_allclose(losses, history["loss"], rtol=1e-4)
     np.testing.assert_allclose(head.layers[0][0], plain.layers[-1].get_weights()[0], atol=1e-5)
