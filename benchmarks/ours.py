@@ -9,13 +9,14 @@ import numpy as np
 
 from benchmarks import child, data
 from diascope.calibration import softmax
-from diascope.candidates import TrainedCandidate, refit, train_candidate
+from diascope.candidates import refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.features import Backbone, Features, FeatureSpec, extract_features, write_backbone
 from diascope.groups import similarity_groups
 from diascope.heads import Head
 from diascope.metrics import macro_auroc
+from diascope.trained_candidate import TrainedCandidate
 
 
 def candidate(backbone: str, size: int | None = None, alpha: float | None = None) -> CandidateConfig:

@@ -1,17 +1,20 @@
 """Does searching among feature sets pay, on images that the search has not seen?
 
 Nested cross-validation: every way to choose a set sees the inner folds of what an outer fold fits, and its set is
-measured on what the outer fold holds out. Groups stay whole in both. Nothing reads the test split.
+measured on what the outer fold holds out, which has no part in the scaling of features either. Groups stay whole in
+both. Nothing reads the test split.
 
-    python benchmarks/search.py FOLDER [--seeds 3] [--ways additive,everything] [--json]
+    python -m benchmarks.search FOLDER [--seeds 3] [--groups 20] [--ways additive,everything] [--json]
 """
 
 import argparse
 import json
+import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -62,43 +65,45 @@ def superset(dataset: Dataset, root: Path) -> tuple[Backbone, Features]:
     return backbone, extract_features(dataset, backbone, ["train", "validation"], root / "features")
 
 
-def grouped(dataset: Dataset, features: Features) -> Development:
-    """Return the development images with groups as a training run makes them."""
+def grouped(dataset: Dataset, features: Features, n_groups: int | None = None) -> Development:
+    """Return the development images with groups as a training run makes them, or fewer and coarser ones."""
     index = dataset.index()
     index = index[index["split"] != "test"]
     names = index["group"].astype(str).tolist()
     if dataset.info.grouping == "similarity":
-        alike = similarity_groups(features.appearance(), seed=data.SEED)
+        alike = similarity_groups(features.appearance(), seed=data.SEED, n_groups=n_groups)
         twins, pixels = index["group"].factorize()[0], index["sha256"].factorize()[0]
         labels = index["label"].to_numpy(str)
         names = foldable_groups(labels, [merge_groups(alike, twins), twins, pixels], data.SEED).astype(str).tolist()
     return Development.of(dataset, dict(zip(index["sample_id"].tolist(), names, strict=True)))
 
 
-def nested(development: Development, view: View, ways: list[str], seed: int) -> Iterator[Row]:
-    """Yield what each way to choose reaches on one dealing of the images to outer folds."""
+def nested(
+    development: Development, view_of: Callable[[np.ndarray], View], ways: list[str], seed: int
+) -> Iterator[Row]:
+    """Yield what each way to choose reaches on one dealing of the images to outer folds.
+
+    `view_of` gives the inner products as the rows of an outer fit scale them.
+    """
     labels = development.labels
     outer = folds(labels.astype(str), development.groups, 5, seed)
-    inside = [Scores(view, development.part(fit), fit, seed) for fit, _ in outer]
-    for way in ways:
-        logits, claimed, taken = np.zeros((len(labels), labels.max() + 1)), [], []
-        start = time.perf_counter()
-        for scores, (fit, held_out) in zip(inside, outer, strict=True):
+    logits = {way: np.zeros((len(labels), labels.max() + 1)) for way in ways}
+    of_folds: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}
+    for fit, held_out in outer:
+        view = view_of(fit)
+        scores = Scores(view, development.part(fit), fit, seed)
+        for way in ways:
+            start = time.perf_counter()
             found = WAYS[way](scores)
-            logits[held_out] = scores.answers(found, truth_of(labels[fit]), held_out)
-            claimed.append(scores.auroc(found))
-            taken.append(found)
-        chances = softmax(logits)
-        yield Row(
-            way,
-            float(np.mean([macro_auroc(labels[held_out], chances[held_out]) for _, held_out in outer])),
-            macro_auroc(labels, chances),
-            accuracy(labels, chances),
-            float(np.mean(claimed)),
-            float(np.mean([view.costs.gigamacs(each.places) for each in taken])),
-            float(np.mean([view.width(each) for each in taken])),
-            (time.perf_counter() - start) / len(outer),
-        )
+            logits[way][held_out] = scores.answers(found, truth_of(labels[fit]), held_out)
+            area = macro_auroc(labels[held_out], softmax(logits[way][held_out]))
+            cost = view.costs.gigamacs(found.places), float(view.width(found))
+            of_folds[way].append((area, scores.auroc(found), *cost, time.perf_counter() - start))
+    for way in ways:
+        auroc, claimed, gigamacs, features, seconds = map(statistics.fmean, zip(*of_folds[way], strict=True))
+        chances = softmax(logits[way])
+        pooled = macro_auroc(labels, chances)
+        yield Row(way, auroc, pooled, accuracy(labels, chances), claimed, gigamacs, features, seconds)
 
 
 def main() -> None:
@@ -106,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3, help="dealings to outer folds (default: 3)")
+    parser.add_argument("--groups", type=int, help="of similar images (default: as in a training run)")
     parser.add_argument("--ways", default=",".join(WAYS), help=f"of {', '.join(WAYS)}")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     asked = parser.parse_args()
@@ -113,11 +119,11 @@ def main() -> None:
         root = Path(scratch)
         dataset = data.store(asked.folder, root / "dataset", demo=False)
         backbone, features = superset(dataset, root)
-        development = grouped(dataset, features)
-        view = View(np.asarray(features.array()), backbone.info.blocks, PartCosts.of(backbone))
+        development = grouped(dataset, features, asked.groups)
+        view_of = partial(View, np.asarray(features.array()), backbone.info.blocks, PartCosts.of(backbone))
         rows: dict[str, list[Row]] = {}
         for seed in range(data.SEED, data.SEED + asked.seeds):
-            for row in nested(development, view, asked.ways.split(","), seed):
+            for row in nested(development, view_of, asked.ways.split(","), seed):
                 rows.setdefault(row.way, []).append(row)
                 print(f"{seed} {row}", file=sys.stderr)
     print(json.dumps({way: [asdict(row) for row in some] for way, some in rows.items()}) if asked.json else table(rows))

@@ -15,7 +15,7 @@ from diascope.features import FeatureBlock
 from diascope.heads import RIDGE_SCALE, BlockScaling
 from diascope.metrics import log_loss, macro_auroc
 from diascope.part_costs import PartCosts
-from diascope.selection import SAME_COST
+from diascope.selection import best_for_its_cost
 from diascope.set_choice import Choice
 
 BESIDE = ["Conv_1_bn", "block_16_project_BN"]  # layers of the sets made by hand that `auto` does not take
@@ -35,11 +35,13 @@ class Taken:
 
 
 class View:
-    """Inner products of all development images in each block of features."""
+    """Inner products of all development images in each block of features, scaled by those that an outer fold fits."""
 
-    def __init__(self, features: np.ndarray, blocks: Sequence[FeatureBlock], costs: PartCosts) -> None:
+    def __init__(
+        self, features: np.ndarray, blocks: Sequence[FeatureBlock], costs: PartCosts, fitted: np.ndarray
+    ) -> None:
         self.blocks, self.costs = list(blocks), costs
-        self._grams = [_gram(features[:, block.start : block.stop]) for block in blocks]
+        self._grams = [_gram(features[:, block.start : block.stop], fitted) for block in blocks]
         self.searched = [block for block in blocks if block.layer not in BESIDE]  # in the order of the blocks
 
     def gram(self, taken: Taken) -> np.ndarray:
@@ -119,8 +121,8 @@ def truth_of(labels: np.ndarray) -> np.ndarray:
     return RIDGE_SCALE * np.eye(labels.max() + 1)[labels]
 
 
-def _gram(block: np.ndarray) -> np.ndarray:
-    scaled = BlockScaling.of(block, [block.shape[1]])(np.array(block)).astype(np.float32)
+def _gram(block: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    scaled = BlockScaling.of(block[fitted], [block.shape[1]])(np.array(block)).astype(np.float32)
     return scaled @ scaled.T
 
 
@@ -159,9 +161,7 @@ def _additive(scores: Scores) -> Taken:
 
 
 def _tied(scores: Scores, judged: np.ndarray) -> int:
-    tied = judged >= judged.max() - SelectionConfig().tolerance
-    cheap = tied & (scores.tried.gigamacs <= SAME_COST * scores.tried.gigamacs[tied].min())
-    return int(np.where(cheap, judged, -np.inf).argmax())
+    return best_for_its_cost(judged, scores.tried.gigamacs, SelectionConfig().tolerance)
 
 
 def _random(scores: Scores) -> Taken:

@@ -29,3 +29,8 @@ class Comparison:
         truth = labels[self.rows]
         probabilities = softmax(self.logits, fit_temperature(self.logits, truth))
         return {name: measure(truth, probabilities) for name, measure in SCORES.items()}
+
+
+def worsened(score: float, by: float, metric: str) -> float:
+    """Return a score without what is too good about it."""
+    return score - by if HIGHER_IS_BETTER[metric] else score + by

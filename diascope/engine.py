@@ -95,7 +95,7 @@ def operation_multiply_adds(operation: Any) -> int:
     return positions * int(np.prod(per_output))
 
 
-def operation_times(network: Any, precision: str, repeats: int = 5) -> dict[str, float]:
+def operation_times(network: Any, precision: str, repeats: int = 20) -> dict[str, float]:
     """Return the least time of each node of OpenVINO's graph by its name, in milliseconds.
 
     What was fused into a node counts there.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diascope.config import CandidateConfig, SelectionConfig
-from diascope.development import Development
+from diascope.development import Development, Fold
 from diascope.feature_grams import Grams
 from diascope.feature_scoring import out_of_fold
 from diascope.feature_sets import FeatureSet, feature_sets
@@ -43,58 +43,59 @@ def search_features(
     What is taken depends on how many sets were tried, and so on the machine's speed where `minutes` ends the search.
     """
     start = time.perf_counter()
-    rows, shown = drawn(development, seed)
+    assert candidate.search is not None
+    rows, shown = drawn(development, selection, seed)
+    pairs = shown.folds(selection, seed)
     with one_thread():
-        tried = try_sets(candidate, backbone, np.asarray(inputs[rows]), shown, selection, seed, start, progress)
-        taken, search = _summed_up(tried, backbone, shown, selection, seed)
+        sets = feature_sets(backbone.info.blocks, seed)[: candidate.search.sets]
+        grams = Grams(np.asarray(inputs[rows]), backbone.info.blocks, sets)
+        tried: list[Tried] = []
+        for each in sets:
+            if tried and time.perf_counter() - start > 60 * candidate.search.minutes:
+                break
+            tried.append(Tried(each, out_of_fold(grams.of(each), shown, pairs, candidate, seed).logits))
+            if progress:
+                progress("feature sets", len(tried), len(sets))
+        taken, search = _summed_up(tried, backbone, shown, pairs, selection, seed)
     return taken, search.model_copy(update={"seconds": time.perf_counter() - start})
 
 
-def drawn(development: Development, seed: int) -> tuple[np.ndarray, Development]:
-    """Return the rows (m,) that sets are compared on, and those images: all, or some whole groups of very many."""
-    n = len(development.labels)
-    if n <= MOST_IMAGES:
-        return np.arange(n), development
-    rows = np.flatnonzero(make_split(development.labels, development.groups, MOST_IMAGES / n, seed))
+def drawn(development: Development, selection: SelectionConfig, seed: int) -> tuple[np.ndarray, Development]:
+    """Return the rows (m,) that sets are compared on, and those images: all, or some whole groups of very many.
+
+    Of every class there are as many groups as folds, where it has as many: a share of few groups could be one alone.
+    """
+    labels, groups = development.labels, development.groups
+    if len(labels) <= MOST_IMAGES:
+        return np.arange(len(labels)), development
+    held = make_split(labels, groups, MOST_IMAGES / len(labels), seed)
+    rng = np.random.default_rng(seed)
+    kinds = labels if selection.method == "cross_validation" else 2 * labels + development.validation
+    for own in (kinds == kind for kind in np.unique(kinds)):
+        others = np.setdiff1d(groups[own], groups[own & held])
+        lacking = max(0, selection.folds - len(np.unique(groups[own & held])))
+        held = held | np.isin(groups, rng.permutation(others)[:lacking])
+    rows = np.flatnonzero(held)
     return rows, development.part(rows)
 
 
-def try_sets(
-    candidate: CandidateConfig,
+def _summed_up(
+    tried: list[Tried],
     backbone: Backbone,
-    inputs: np.ndarray,
     development: Development,
+    pairs: list[Fold],
     selection: SelectionConfig,
     seed: int,
-    start: float,
-    progress: Progress | None = None,
-) -> list[Tried]:
-    """Return sets with their out-of-fold logits, one at least, until the budget is spent that began at `start`."""
-    assert candidate.search is not None
-    sets = feature_sets(backbone.info.blocks, seed)[: candidate.search.sets]
-    grams = Grams(inputs, backbone.info.blocks, sets)
-    pairs = development.folds(selection, seed)
-    tried: list[Tried] = []
-    for each in sets:
-        if tried and time.perf_counter() - start > 60 * candidate.search.minutes:
-            break
-        tried.append(Tried(each, out_of_fold(grams.of(each), development, pairs, candidate, seed).logits))
-        if progress:
-            progress("feature sets", len(tried), len(sets))
-    return tried
-
-
-def _summed_up(
-    tried: list[Tried], backbone: Backbone, development: Development, selection: SelectionConfig, seed: int
 ) -> tuple[FeatureSet, Search]:
-    held_out = np.concatenate([rows for _, rows in development.folds(selection, seed)])
+    held_out = np.concatenate([rows for _, rows in pairs])
     labels, groups = development.labels[held_out], development.groups[held_out]
     blocks, costs = backbone.info.blocks, PartCosts.of(backbone)
     sets = [each.features for each in tried]
     places = [each.places(blocks) for each in sets]
     gigamacs = np.array([costs.gigamacs(each) for each in places])
     choice = Choice(sets, [each.logits for each in tried], gigamacs, labels, groups, selection, seed)
-    taken, gains = choice.taken, choice.least_gain(choice.taken)
+    taken = choice.taken
+    gains = choice.least_gain(taken)
     described = [
         TriedSet(
             image_sizes=list(each.sizes),

@@ -282,14 +282,14 @@ def _thread_pools() -> "ThreadpoolController":
 
 
 def _rotated(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return z (n, d) in the basis of its principal axes (n, r), and those axes (d, r)."""
-    if z.shape[1] <= len(z):
-        _, axes = np.linalg.eigh(z.T @ z)
-        return z @ axes, axes
-    squares, left = np.linalg.eigh(z @ z.T)
+    """Return z (n, d) in the basis of its principal axes (n, r), and those axes (d, r); r is its rank."""
+    wide = z.shape[1] > len(z)
+    squares, vectors = np.linalg.eigh(z @ z.T if wide else z.T @ z)
     kept = squares > 1e-10 * squares.max()
-    lengths = np.sqrt(squares[kept])
-    return left[:, kept] * lengths, z.T @ (left[:, kept] / lengths)
+    if not wide:
+        return z @ vectors[:, kept], vectors[:, kept]
+    lengths, left = np.sqrt(squares[kept]), vectors[:, kept]
+    return left * lengths, z.T @ (left / lengths)
 
 
 def logistic_path(

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diascope.answers import Familiarity
-from diascope.candidates import TrainedCandidate
 from diascope.development import Development
 from diascope.familiarity import Reference, familiarise, familiarity, some_rows
 from diascope.features import Backbone, decoded
 from diascope.network_fit import features_only
+from diascope.trained_candidate import TrainedCandidate
 
 if TYPE_CHECKING:
     import keras

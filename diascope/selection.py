@@ -1,5 +1,7 @@
 """Which candidate wins?"""
 
+import numpy as np
+
 from diascope.comparison import HIGHER_IS_BETTER
 from diascope.config import SelectionConfig
 from diascope.results import CandidateResult
@@ -39,3 +41,14 @@ def select(results: list[CandidateResult], config: SelectionConfig) -> tuple[Can
 def comparable(result: CandidateResult, metric: str) -> float:
     """Return the score that a candidate is compared by."""
     return result.scores[metric] if result.corrected is None else result.corrected
+
+
+def best_for_its_cost(scores: np.ndarray, gigamacs: np.ndarray, tolerance: float) -> int:
+    """Return the place of what is taken of many settings: of those tied with the best it is the cheapest.
+
+    `scores` and `gigamacs` are (n,), higher scores are better. Of equally cheap ones it is the best: nobody has put
+    settings in an order, as candidates are.
+    """
+    tied = scores.max() - scores <= tolerance
+    cheap = tied & (gigamacs <= SAME_COST * gigamacs[tied].min())
+    return int(np.where(cheap, scores, -np.inf).argmax())

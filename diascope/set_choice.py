@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diascope.calibration import softmax
-from diascope.choice_bias import resampled, resampled_scores
+from diascope.choice_bias import lost, resampled, resampled_scores
 from diascope.comparison import HIGHER_IS_BETTER, SCORES
 from diascope.config import SelectionConfig
 from diascope.feature_sets import FeatureSet
@@ -37,16 +37,18 @@ class Choice:
         `labels` and `groups` (m,) are those of the logits' images.
         """
         metric, whole = selection.metric, sets[0]
-        self.scores = np.array([SCORES[metric](labels, softmax(each)) for each in logits])
-        self._losses = np.array([SCORES["log_loss"](labels, softmax(each)) for each in logits])
+        probabilities = [softmax(each) for each in logits]
+        self.scores = np.array([SCORES[metric](labels, each) for each in probabilities])
+        self._losses = np.array([SCORES["log_loss"](labels, each) for each in probabilities])
         self._sign = 1 if HIGHER_IS_BETTER[metric] else -1
         self._gigamacs, self._tolerance = gigamacs, selection.tolerance
         self._plain = [i for i, s in enumerate(sets) if (s.sizes, s.pooling) == (whole.sizes, whole.pooling)]
         inside, outside = resampled(labels, groups, seed)
-        drawn = np.stack([resampled_scores(each, labels, metric, inside) for each in logits])
+        drawn = np.stack([resampled_scores(each, labels, metric, inside) for each in probabilities])
         self._drawn = self._sign * drawn[:, np.isfinite(drawn).all(axis=0)]
-        self._drawn_losses = np.stack([resampled_scores(logits[i], labels, "log_loss", inside) for i in self._plain])
-        self._others = np.stack([resampled_scores(logits[i], labels, metric, outside) for i in self._plain])
+        plain = [probabilities[place] for place in self._plain]
+        self._drawn_losses = np.stack([resampled_scores(each, labels, "log_loss", inside) for each in plain])
+        self._others = self._sign * np.stack([resampled_scores(each, labels, metric, outside) for each in plain])
 
     @property
     def by_layers(self) -> int:
@@ -73,15 +75,17 @@ class Choice:
 
     @property
     def optimism(self) -> float:
-        """How much too good the score of the best number of layers is, because it was chosen by it; at least 0.
+        """How much too good the score of what is taken is, because it was chosen by it; at least 0.
 
-        Groups of images are drawn again; what is best by those that were drawn is measured on the others, against its
-        score on all (Tsamardinos, Greasidou and Borboudakis, Machine Learning 2018).
+        For the number of layers, groups of images are drawn again; what is best by those that were drawn is measured on
+        the others, against what is best by all (Tsamardinos, Greasidou and Borboudakis, Machine Learning 2018). Of what
+        is taken instead, no more than the least gain is believed: of many sets, some are shown to be better by luck.
         """
-        fair = self._others[self._drawn_losses.argmin(axis=0), np.arange(self._others.shape[1])]
-        if not np.isfinite(fair).any():
-            return 0.0
-        return max(0.0, float(self._sign * (self.scores[self.by_layers] - np.nanmean(fair))))
+        added = lost(self._others, self._drawn_losses.argmin(axis=0), self._plain.index(self.by_layers))
+        if self.taken == self.by_layers:
+            return added
+        seems = self._sign * (self.scores[self.taken] - self.scores[self.by_layers])
+        return max(0.0, added + float(seems - self.least_gain(self.by_layers)[self.taken]))
 
     def _best_of(self, places: np.ndarray, otherwise: int) -> int:
         """The best of some sets by its score, or another one where there are none."""

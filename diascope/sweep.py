@@ -3,16 +3,19 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diascope.candidates import TrainedCandidate, store_candidate
-from diascope.choice_bias import corrected_score
+import numpy as np
+
+from diascope.choice_bias import optimism_of
+from diascope.comparison import worsened
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.development import Development
 from diascope.features import FeatureSpec
 from diascope.progress import Progress
-from diascope.selection import select
+from diascope.selection import best_for_its_cost, comparable, select
 from diascope.sources import default_cache, storage_named
 from diascope.sweep_config import BEST, SweepConfig
 from diascope.sweep_features import Seen, SeenFeatures
@@ -21,6 +24,7 @@ from diascope.sweep_journal import Journal, key_of
 from diascope.sweep_results import Sweep, Trial
 from diascope.sweep_space import with_settings
 from diascope.sweep_trials import Ground, best_of, run_trials
+from diascope.trained_candidate import TrainedCandidate, store_candidate
 
 if TYPE_CHECKING:
     from diascope.dataset import Dataset
@@ -97,14 +101,14 @@ def _summed_up(
     metric = ground.selection.metric
     best, tied = best_of(trials, ground.selection)
     complete = [trial for trial in trials if not trial.failed]
-    rows = journal.comparison(best.number).rows
-    labels, groups = ground.development.labels[rows], ground.development.groups[rows]
-    logits = [journal.logits(trial.number) for trial in complete]
-    corrected = corrected_score(logits, labels, groups, metric, ground.seed) if len(complete) > 1 else None
+    added = _optimism(complete, ground, journal) if len(complete) > 1 else 0.0
+    if base.result.search:  # every trial is fitted to what that search has found
+        added += base.result.search.optimism
+    chosen = len(complete) > 1 or base.result.search is not None
     return Sweep(
         config=config,
         base=base.result.name,
-        base_score=base.result.scores[metric],
+        base_score=comparable(base.result, metric),
         metric=metric,
         trials=trials,
         best=best.number,
@@ -112,9 +116,20 @@ def _summed_up(
         resumed=0,
         ended="trials",
         seconds=sum(trial.seconds + trial.waited for trial in trials),
-        corrected=corrected,
+        corrected=worsened(best.scores[metric], added, metric) if chosen else None,
         importances=importances(config, trials, metric, ground.seed),
     )
+
+
+def _optimism(complete: list[Trial], ground: Ground, journal: Journal) -> float:
+    """How much too good the score of the trial that is taken is, because it was chosen by it."""
+    rows, selection = journal.comparison(complete[0].number).rows, ground.selection
+    choose = partial(
+        best_for_its_cost, gigamacs=np.array([trial.gigamacs for trial in complete]), tolerance=selection.tolerance
+    )
+    logits = [journal.logits(trial.number) for trial in complete]
+    labels, groups = ground.development.labels[rows], ground.development.groups[rows]
+    return optimism_of(choose, logits, labels, groups, selection.metric, ground.seed)
 
 
 def _stored(result: Sweep, base: TrainedCandidate, ground: Ground, journal: Journal, root: Path) -> TrainedCandidate:
@@ -123,7 +138,8 @@ def _stored(result: Sweep, base: TrainedCandidate, ground: Ground, journal: Jour
     candidate = with_settings(ground.base, result.winner.settings)
     spec = FeatureSpec.of(candidate)
     seen = ground.seen.of(spec, not candidate.trains_network)
-    if spec.key != FeatureSpec.of(ground.base).key:
+    lacks_features = ground.base.trains_network and not candidate.trains_network
+    if lacks_features or spec.key != FeatureSpec.of(ground.base).key:
         seen.store(root)
     else:
         _take_over(base.root, root)

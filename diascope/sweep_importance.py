@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from diascope.sweep_config import SweepConfig
 from diascope.sweep_results import Trial
-from diascope.sweep_samplers import distribution, params_of
+from diascope.sweep_samplers import distribution, new_study, params_of
 from diascope.sweep_space import axes
 
 FEWEST = 10  # trials; of fewer, a forest says nothing
@@ -23,7 +23,7 @@ def importances(config: SweepConfig, trials: Sequence[Trial], metric: str, seed:
     complete = [trial for trial in trials if not trial.failed]
     if len(complete) < FEWEST or len({trial.scores[metric] for trial in complete}) == 1:
         return {}
-    study = optuna.create_study()
+    study = new_study()
     distributions = {axis.name: distribution(axis) for axis in found}
     for trial in complete:
         params, score = params_of(found, trial.settings), trial.scores[metric]

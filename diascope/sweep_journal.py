@@ -16,7 +16,8 @@ from diascope.results import CurvePoint
 from diascope.sweep_results import Trial
 
 ARRAYS = ("rows", "logits", "distances")
-LIBRARIES = ("numpy", "scipy", "tensorflow", "keras", "openvino", "optuna")  # other versions may give other numbers
+# Of which other versions may give other pixels, folds or numbers.
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "pillow", "tensorflow", "keras", "keras-hub", "openvino", "optuna")
 
 
 class Journal:

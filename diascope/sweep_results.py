@@ -33,7 +33,7 @@ class Sweep(Frozen):
 
     config: SweepConfig
     base: str  # the candidate whose settings were tried
-    base_score: float
+    base_score: float  # by which it is compared: without what a search has added to it
     metric: str
     trials: list[Trial]
     best: int  # number of the trial that was taken
@@ -41,7 +41,7 @@ class Sweep(Frozen):
     resumed: int  # trials that an earlier run had made
     ended: Literal["trials", "minutes", "everything"]  # what was used up
     seconds: float  # of all trials, those of an earlier run included
-    corrected: float | None  # the best score without what the choice adds to it
+    corrected: float | None  # the score of what was taken without what choosing it adds; None: nothing was chosen
     importances: dict[str, float]  # of each axis for the score; empty where there are too few trials to tell
 
     @property

@@ -141,9 +141,10 @@ def relevant(candidate: CandidateConfig) -> Settings:
 
 def without_effect(candidate: CandidateConfig) -> set[str]:
     """Keys that the candidate's way of fitting does not read."""
+    if candidate.fine_tune_layers:  # the head is that of the frozen features, which are kept where they are better
+        return {"hidden_units", "feature_norm", "dropout"}
     if candidate.trains_network:
-        unread = {"head", "hidden_units", "feature_norm"}
-        return unread | ({"dropout"} if candidate.fine_tune_layers else {"head_epochs", "head_learning_rate"})
+        return {"head", "hidden_units", "feature_norm", "head_epochs", "head_learning_rate"}
     if candidate.head == "mlp":
         return OF_NETWORKS
     unread = OF_NETWORKS | OF_DESCENT | {"hidden_units", "dropout"}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from diascope.candidates import fit_of
@@ -23,7 +24,7 @@ from diascope.features import Backbone, FeatureSpec
 from diascope.fit import Fit
 from diascope.progress import Progress
 from diascope.reductions import Reductions
-from diascope.selection import SAME_COST
+from diascope.selection import best_for_its_cost
 from diascope.sweep_config import SweepConfig
 from diascope.sweep_features import Seen, SeenFeatures
 from diascope.sweep_journal import Journal
@@ -115,20 +116,13 @@ def run_trials(
 
 
 def best_of(trials: Sequence[Trial], selection: SelectionConfig) -> tuple[Trial, int]:
-    """Return the trial that is taken, and how many are tied: within the tolerance of the best score.
-
-    Of these it is the cheapest, counted in multiply-adds as between candidates, and of equally cheap ones the best.
-    """
+    """Return the trial that is taken, and how many are tied: within the tolerance of the best score."""
     sign = 1 if HIGHER_IS_BETTER[selection.metric] else -1
-
-    def score(trial: Trial) -> float:
-        return sign * trial.scores[selection.metric]
-
     complete = [trial for trial in trials if not trial.failed]
-    top = max(map(score, complete))
-    tied = [trial for trial in complete if top - score(trial) <= selection.tolerance]
-    least = min(trial.gigamacs for trial in tied)
-    return max((trial for trial in tied if trial.gigamacs <= SAME_COST * least), key=score), len(tied)
+    scores = np.array([sign * trial.scores[selection.metric] for trial in complete])
+    gigamacs = np.array([trial.gigamacs for trial in complete])
+    tied = int((scores.max() - scores <= selection.tolerance).sum())
+    return complete[best_for_its_cost(scores, gigamacs, selection.tolerance)], tied
 
 
 def _used_up(config: SweepConfig, trials: Sequence[Trial]) -> Ended | None:

@@ -15,7 +15,6 @@ from zenml.io import fileio
 from zenml.materializers.base_materializer import BaseMaterializer
 from zenml.metadata.metadata_types import MetadataType
 
-from diascope.candidates import TrainedCandidate
 from diascope.classifier import Classifier
 from diascope.contents import digest
 from diascope.dataset import Dataset
@@ -23,6 +22,7 @@ from diascope.evaluation import EvaluationRecord
 from diascope.features import Backbone, Features
 from diascope.inference_results import PredictedImages
 from diascope.metrics import Metrics
+from diascope.trained_candidate import TrainedCandidate
 from materializers.shelf import StoreShelf
 
 NETWORK_PAGE = "network.html"

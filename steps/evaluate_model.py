@@ -5,7 +5,6 @@ from typing import Annotated
 from zenml import ArtifactConfig, step
 
 from diascope.calibration import softmax
-from diascope.candidates import TrainedCandidate
 from diascope.classifier import Classifier
 from diascope.config import EvaluationConfig, SelectionConfig
 from diascope.dataset import Dataset
@@ -21,6 +20,7 @@ from diascope.evaluation import (
 )
 from diascope.results import Evaluation
 from diascope.selection import select
+from diascope.trained_candidate import TrainedCandidate
 from materializers.folder import DataMaterializer, ModelMaterializer, scratch
 from steps.caching import depends_on_library
 from steps.tracking import log_evaluation

@@ -5,7 +5,7 @@ from typing import Annotated
 from zenml import ArtifactConfig, step
 
 from diascope.abstention import choose_abstention
-from diascope.candidates import TrainedCandidate, refit
+from diascope.candidates import refit
 from diascope.classifier import Classifier, ClassifierInfo, Input, Training
 from diascope.config import CandidateConfig, EvaluationConfig, SelectionConfig
 from diascope.dataset import Dataset
@@ -14,6 +14,7 @@ from diascope.evaluation import calibrate, in_order, interval_unit, measure_out_
 from diascope.features import Backbone, Features
 from diascope.reference import reference_of
 from diascope.selection import select
+from diascope.trained_candidate import TrainedCandidate
 from materializers.folder import ModelMaterializer, scratch
 from steps.caching import depends_on_library
 

@@ -5,7 +5,6 @@ from typing import Annotated
 import numpy as np
 from zenml import ArtifactConfig, step
 
-from diascope.candidates import TrainedCandidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.features import Backbone, Features, FeatureSpec
@@ -14,6 +13,7 @@ from diascope.reports import candidate_page, sweep_page
 from diascope.sweep import chosen_base, sweep_candidate
 from diascope.sweep_config import SweepConfig
 from diascope.sweep_features import Seen
+from diascope.trained_candidate import TrainedCandidate
 from materializers.folder import ModelMaterializer, scratch
 from steps.caching import depends_on_library
 from steps.tracking import log_candidate, log_sweep, trial_log

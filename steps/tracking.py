@@ -5,12 +5,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from diascope.candidates import TrainedCandidate
 from diascope.classifier import Classifier
 from diascope.config import CandidateConfig
 from diascope.evaluation import EvaluationRecord
 from diascope.metrics import Estimate, Metrics
 from diascope.sweep_results import Sweep, Trial
+from diascope.trained_candidate import TrainedCandidate
 
 SERVED_WITH = ("keras", "tensorflow", "numpy")
 

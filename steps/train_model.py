@@ -4,12 +4,13 @@ from typing import Annotated
 
 from zenml import ArtifactConfig, step
 
-from diascope.candidates import TrainedCandidate, train_candidate
+from diascope.candidates import train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.features import Backbone, Features
 from diascope.progress import tell
 from diascope.reports import candidate_page
+from diascope.trained_candidate import TrainedCandidate
 from materializers.folder import ModelMaterializer, scratch
 from steps.caching import depends_on_library
 from steps.tracking import log_candidate

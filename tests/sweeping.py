@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tiny import CLASSES, candidate, groups, imagined, row, scratch, write_dataset
 
-from diascope.candidates import TrainedCandidate, train_candidate
+from diascope.candidates import train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.development import Development
@@ -17,6 +17,7 @@ from diascope.sweep import sweep_candidate
 from diascope.sweep_config import SweepConfig
 from diascope.sweep_features import Seen
 from diascope.sweep_results import Sweep, Trial
+from diascope.trained_candidate import TrainedCandidate
 
 SELECTION = SelectionConfig(folds=3)
 SEED = 3

@@ -26,21 +26,14 @@ from tiny import (
 )
 
 from diascope.calibration import fit_temperature, softmax
-from diascope.candidates import (
-    TrainedCandidate,
-    compare,
-    describe,
-    frozen_fit,
-    refit,
-    store_candidate,
-    train_candidate,
-)
+from diascope.candidates import compare, frozen_fit, refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.dataset import Dataset
 from diascope.development import Development
 from diascope.errors import InputError
 from diascope.features import Backbone, Features
 from diascope.heads import WEIGHT_DECAYS, fit_logistic, fit_ridge
+from diascope.trained_candidate import TrainedCandidate, describe, store_candidate
 
 D = 40
 

@@ -1,5 +1,7 @@
 """How is a classifier fitted on stored features?"""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -105,6 +107,16 @@ def test_a_constant_feature_changes_nothing_and_may_be_another_constant_later() 
     for fit in (fit_logistic, fit_ridge):
         (without,), (with_one,) = fit(x, y, 2, [1e-2], candidate()), fit(constant, y, 2, [1e-2], candidate())
         np.testing.assert_allclose(with_one.logits(later), without.logits(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("fit", [fit_logistic, fit_ridge])
+def test_without_a_penalty_constant_features_do_no_harm(fit: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(80, 6)).astype(np.float32), rng.integers(0, 2, 80)
+    padded = np.concatenate([x, np.zeros((80, 5), np.float32)], axis=1)
+    config = candidate(epochs=50)
+    alone, beside = (fit(each, labels, 2, [0.0], config)[0].logits(each) for each in (x, padded))
+    np.testing.assert_allclose(beside, alone, atol=1e-3)
 
 
 def test_features_that_say_nothing_give_the_shares_of_the_classes() -> None:

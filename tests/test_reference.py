@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 from tiny import PLAIN, backbone, candidate, compact, groups, imagined, scratch, striped, stripes, trained
 
-from diascope.candidates import TrainedCandidate, refit, train_candidate
+from diascope.candidates import refit, train_candidate
 from diascope.config import CandidateConfig, SelectionConfig
 from diascope.development import Development
 from diascope.familiarity import Reference, familiarise
 from diascope.images import resize
 from diascope.network_fit import features_only
 from diascope.reference import reference_of
+from diascope.trained_candidate import TrainedCandidate
 
 DATASET = striped()
 DEVELOPMENT = Development.of(DATASET, groups(DATASET))

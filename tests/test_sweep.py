@@ -14,19 +14,22 @@ import pytest
 from sweeping import OVER, SEED, SELECTION, config, ground, images, run
 from tiny import candidate, groups, imagined, scratch
 
-from diascope import linear_fit, sweep_trials
-from diascope.candidates import TrainedCandidate, frozen_fit, train_candidate
+from diascope import linear_fit, sweep_journal, sweep_trials
+from diascope.candidates import frozen_fit, train_candidate
 from diascope.config import SelectionConfig
 from diascope.development import Development
 from diascope.errors import InputError
-from diascope.features import FeatureSpec
+from diascope.features import Backbone, FeatureSpec
 from diascope.heads import Reduced
 from diascope.reductions import Reductions
+from diascope.results import Search
 from diascope.selection import select
 from diascope.sweep import chosen_base, sweep_candidate
+from diascope.sweep_config import SweepConfig
 from diascope.sweep_features import Seen
 from diascope.sweep_results import Sweep, Trial
 from diascope.sweep_space import with_settings
+from diascope.trained_candidate import TrainedCandidate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -149,6 +152,25 @@ def test_other_data_folds_or_candidates_begin_anew(tmp_path: Path) -> None:
     assert sweep_candidate(*arguments, "other weights", scratch(), cache=tmp_path)[1].resumed == 0
 
 
+@pytest.mark.parametrize("library", ["scikit-learn", "pillow", "openvino"])
+def test_other_folds_pixels_or_features_of_another_library_begin_anew(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config(trials=2), tmp_path)
+    known = sweep_journal._version
+    monkeypatch.setattr(sweep_journal, "_version", lambda name: "another" if name == library else known(name))
+    assert run(config(trials=2), tmp_path)[1].resumed == 0
+
+
+def test_a_sweep_keeps_its_sampler_and_its_study_quiet(tmp_path: Path) -> None:
+    import optuna
+
+    for method in ("random", "tpe"):
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        run(config(method=method, trials=10), tmp_path)
+        assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
@@ -257,6 +279,63 @@ def test_what_the_winner_sees_comes_along_where_it_is_not_its_bases(tmp_path: Pa
     np.testing.assert_allclose(inputs, better, atol=1e-6)
     assert found.backbone(seen.backbone).root == found.root / "backbone"
     assert {path.name for path in (tmp_path / "sweeps").iterdir()} == {next((tmp_path / "sweeps").iterdir()).name}
+
+
+def test_a_frozen_trial_of_a_base_that_is_trained_brings_its_features_along(tmp_path: Path) -> None:
+    base, seen = ground()
+    trained = TrainedCandidate(Path(shutil.copytree(base.root, tmp_path / "tuned")))
+    tuned = candidate(fine_tune_layers=2, feature_norm="none")
+    result = trained.result.model_copy(update={"candidate": tuned})
+    (trained.root / "result.json").write_text(result.model_dump_json())
+    own = {FeatureSpec.of(tuned).key: seen}  # which a frozen candidate may see as well
+    over = {"fine_tune_layers": [0], "weight_decay": [1e-3, 1e-2]}
+    said = config(method="grid", trials=None, over=over)
+    arguments = said, TrainedCandidate(trained.root), own, images(), groups(images()), SELECTION, SEED
+    found, _ = sweep_candidate(*arguments, "", scratch(), cache=tmp_path / "cache")
+    np.testing.assert_array_equal(found.inputs(None), seen.inputs)  # of the base the pipeline has none
+
+
+def corrected_after(search: Search | None, said: SweepConfig, cache: Path) -> tuple[float | None, Sweep]:
+    base, seen = ground()
+    root = Path(shutil.copytree(base.root, scratch() / "base"))
+    (root / "result.json").write_text(base.result.model_copy(update={"search": search}).model_dump_json())
+    arguments = said, TrainedCandidate(root), {FeatureSpec.of(base.candidate).key: seen}, images(), groups(images())
+    found, sweep = sweep_candidate(*arguments, SELECTION, SEED, "", scratch(), cache=cache)
+    assert found.result.corrected == sweep.corrected
+    return sweep.corrected, sweep
+
+
+def test_what_a_search_has_added_to_its_base_is_taken_off_every_trial(tmp_path: Path) -> None:
+    nothing: dict[str, Any] = {"sets": [], "taken": 0, "known": 1, "images": 60, "seconds": 0}
+    search = Search(metric="auroc", optimism=0.02, **nothing)
+    plain, sweep = corrected_after(None, config(), tmp_path)
+    assert plain is not None
+    assert plain <= sweep.winner.scores["auroc"]
+    assert corrected_after(search, config(), tmp_path)[0] == pytest.approx(plain - 0.02)
+    one = config(trials=1)
+    assert corrected_after(None, one, tmp_path)[0] is None
+    alone, sweep = corrected_after(search, one, tmp_path)
+    assert alone == pytest.approx(sweep.winner.scores["auroc"] - 0.02)
+
+
+def test_the_correction_is_of_the_trial_that_is_taken(tmp_path: Path) -> None:
+    """With a tolerance that ties all of them nothing is chosen by its score, and nothing is taken off."""
+    base, seen = ground()
+    assert seen.inputs is not None
+    cheap = with_settings(base.candidate, {"image_sizes": [40]})
+    noise = np.random.default_rng(4).normal(size=seen.inputs.shape)
+    own = {}
+    for made, inputs, gigamacs in ((base.candidate, seen.inputs, 2), (cheap, noise, 1)):
+        backbone, features = imagined(inputs, images())
+        described = backbone.info.model_copy(update={"gigamacs": gigamacs})
+        (backbone.root / "backbone.json").write_text(described.model_dump_json())
+        own[FeatureSpec.of(made).key] = Seen(Backbone(backbone.root), features)
+    over = {"image_sizes": [[32], [40]]}
+    said, tied = config(method="grid", trials=None, over=over), SelectionConfig(folds=3, tolerance=1)
+    arguments = said, base, own, images(), groups(images()), tied, SEED
+    found, sweep = sweep_candidate(*arguments, "", scratch(), cache=tmp_path)
+    assert sweep.winner.settings["image_sizes"] == [40]
+    assert found.result.corrected == sweep.winner.scores["auroc"]
 
 
 def test_what_a_search_left_of_the_features_is_what_trials_see(tmp_path: Path) -> None:

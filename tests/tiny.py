@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from diascope.candidates import TrainedCandidate
 from diascope.classifier import Classifier, ClassifierInfo, Input, Training
 from diascope.config import CandidateConfig
 from diascope.dataset import SCHEMA, Dataset, DatasetInfo
@@ -23,6 +22,7 @@ from diascope.features import Backbone, BackboneInfo, FeatureBlock, Features, Fe
 from diascope.heads import Head
 from diascope.images import pixel_hash
 from diascope.metrics import OperatingPoint
+from diascope.trained_candidate import TrainedCandidate
 
 CLASSES = ["across", "along"]  # which way the stripes of an image run
 
