@@ -99,6 +99,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ("output", "model_version"):
         if getattr(options, name) is not None and options.inference is None:
             parser.error(f"--{name.replace('_', '-')} goes with --inference alone")
+    if options.data is not None and (options.set or options.config != "demo"):
+        parser.error("--config and --set do not go with --data: it is about all stored versions")
     for name in ("target", "status", "delete"):
         if getattr(options, name) and not options.deployment:
             parser.error(f"--{name} goes with --deployment alone")

@@ -18,9 +18,15 @@ def add_options(parser: argparse.ArgumentParser, name: str) -> None:
     data = os.environ.get("DIASCOPE_TEST_DATA")
     default = Path(data, "chest-ct-4class") if data else None
     add = parser.add_argument
-    add("--data", type=Path, default=default, metavar="FOLDER", help="images in class or split folders (default: demo)")
+    add("--data", type=_folder, default=default, metavar="FOLDER", help="of class or split folders (default: demo)")
     add("--size", type=int, default=224, help="side of the images that networks see, pixels")
     add("--out", type=Path, default=OUT / f"{name}.png", metavar="FILE", help="where the plot goes")
+
+
+def _folder(text: str) -> Path:
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return Path(text)
 
 
 def measure(figures: Figures, options: argparse.Namespace) -> int:

@@ -17,12 +17,13 @@ REPORTS = Path("reports")
 
 def infer(options: argparse.Namespace) -> int:
     """Predict every image of a source, and write a table of the answers with a page beside it."""
+    from diascope.downloads import shown
     from diascope.inference_images import check_source, fingerprint, is_local
     from diascope.inference_table import check_output
 
     configuration, source = read_configuration(options), options.inference
-    if options.output:
-        check_output(Path(options.output))
+    if options.output is not None:
+        check_output(Path(options.output), source)
     check_source(source)
     start_zenml(options.debug)
     from diascope.inference_outcome import as_json, print_table
@@ -35,15 +36,17 @@ def infer(options: argparse.Namespace) -> int:
     version = find_model(parameters.promotion.model, options.model_version)
     uploaded = reachable({"--inference": source} if is_local(source) else {}, upload=options.upload)
     source = uploaded.get(source, source)
+    state = fingerprint(source)
     output = Path(options.output) if options.output else _default_output(options.inference, version)
     from pipelines.inference import STEPS
 
-    announced = f"Predicting {options.inference} with {version.model.name} version {version.number} on stack {stack!r}."
+    model = f"{version.model.name} version {version.number}"
+    announced = f"Predicting {shown(options.inference)} with {model} on stack {stack!r}."
     with show_steps(STEPS, announced, options):
         outcome = predict(
             version,
             source,
-            fingerprint(source),
+            state,
             parameters.dataset,
             configuration.surroundings(),
             output,

@@ -1,6 +1,7 @@
 """What does a table of annotations say about the images beside it?"""
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,8 +23,8 @@ def read_annotations(root: Path, annotations: Annotations, limits: ArchiveLimits
     table = _beside(places, annotations.file, "dataset.annotations.file")
     if table.is_dir():
         raise InputError(f"dataset.annotations.file, {annotations.file!r}, is a folder; give the CSV itself")
-    rows = _rows(table)
     columns = annotations.columns
+    rows = _rows(table, set(columns.model_dump(exclude_none=True).values()))
     _require_columns(rows[0], columns, annotations.file)
     images = _beside(places, annotations.images, "dataset.annotations.images")
     prefix = images.relative_to(root).parts if images.is_relative_to(root) else (images.name,)
@@ -65,7 +66,7 @@ def _csv_notices(listing: Listing, records: dict[str, Record], rows: list[dict[s
 def _beside(places: list[Path], name: str, key: str) -> Path:
     """A file or folder of the source, also below a single folder around everything."""
     for place in places:
-        if (place / name).exists():
+        if os.path.exists(place / name):  # Path.exists raises where the name is too long
             return place / name
     raise InputError(f"{key} is {name!r}, but there is no such file or folder in {str(places[0])!r}")
 
@@ -89,7 +90,7 @@ def _opened(images: Path, limits: ArchiveLimits) -> Path:
     return sources.fetch(str(images), limits=limits)
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
+def _rows(table: Path, used: set[str]) -> list[dict[str, str]]:
     try:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -97,11 +98,16 @@ def _rows(table: Path) -> list[dict[str, str]]:
     header = text.partition("\n")[0]
     delimiter = max(",;\t|", key=header.count)
     try:
-        rows = list(csv.DictReader(StringIO(text, newline=""), delimiter=delimiter, restval=""))
+        reader = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter, restval="")
+        rows = list(reader)
     except csv.Error as error:
         raise InputError(f"{table.name} is not a readable CSV: {error}") from None
     if not rows:
         raise InputError(f"{table.name} has no rows; it needs a header and one row per image")
+    named = [name.strip() for name in reader.fieldnames or ()]
+    for name in sorted(used):
+        if named.count(name) > 1:
+            raise InputError(f"{table.name} has several columns {name!r}; rename all but one")
     for number, row in enumerate(rows, start=2):
         if any(text.strip() for text in row.get(None, [])):  # half of a label, perhaps
             raise InputError(

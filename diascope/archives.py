@@ -24,7 +24,11 @@ BLOCK = 1024 * 1024
 LARGEST_HEADER = 16 * 1024 * 1024  # a tar header that claims more is an attack on memory
 RATIO_MATTERS_FROM = 1024 * 1024  # a few kilobytes of zeros harm nobody
 
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError)
+# What a damaged archive makes the libraries raise; a name of a zip's member may be damaged too.
+DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError),
+    *(UnicodeDecodeError, NotImplementedError),
+)
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # gzip, bzip2, xz
 
 
@@ -91,6 +95,11 @@ def archive_kind(path: Path) -> str | None:
     return None
 
 
+def is_damage(error: OSError) -> bool:
+    """Whether it is the archive's fault, and not the disk's: it is no data of its kind, or says impossible offsets."""
+    return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
+
+
 def _check_size(written: int, compressed: int, limits: ArchiveLimits, name: str) -> None:
     if written > limits.bytes:
         raise InputError(f"{name} grows beyond {limits.bytes:,} bytes when it is unpacked (dataset.limits.bytes).")
@@ -104,16 +113,16 @@ def _check_size(written: int, compressed: int, limits: ArchiveLimits, name: str)
 def _damage_named(name: str) -> Iterator[None]:
     try:
         yield
-    except _DAMAGE as error:
-        raise InputError(f"{name} is a damaged or incomplete archive ({error}): fetch it again.") from error
     except NotImplementedError as error:
         raise InputError(f"{name} is compressed in a way that cannot be read ({error}).") from error
+    except DAMAGE as error:
+        raise InputError(f"{name} is a damaged or incomplete archive ({error}): fetch it again.") from error
     except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"{name} is a damaged archive: it holds a file and a folder of the same name.") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{name} holds a file name that is too long for this disk.") from error
-        if error.errno is not None:  # the disk's fault, not the archive's
+        if not is_damage(error):
             raise
         raise InputError(f"{name} is a damaged or incomplete archive ({error}): fetch it again.") from error
 

@@ -85,7 +85,7 @@ class DatasetConfig(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # of the archive
     layout: Literal["auto", "class_folders", "split_folders", "csv"] = "auto"
     annotations: Annotations | None = None
-    class_map: dict[str, str] = Field(default={})  # name in the data -> name of the class
+    class_map: dict[str, Annotated[str, Field(min_length=1)]] = Field(default={})  # name in the data -> the class
     classes: list[str] = Field(default=[])  # the only ones that are used; empty: all
     patient_pattern: str | None = None  # regular expression on the file name; its first group is the patient
     splits: Splits = Splits()
@@ -232,8 +232,10 @@ class CandidateConfig(Section):
             raise ValueError(f"{more[0]} is for fine-tuning: set fine_tune_layers, or leave it out")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs must be fewer than the {self.epochs} epochs: lower one or raise the other")
-        if len(set(self.test_time_augmentation)) < len(self.test_time_augmentation):
-            raise ValueError("test_time_augmentation names a view twice: each counts once")
+        for key in ("image_sizes", "layers", "pooling", "test_time_augmentation"):
+            named = getattr(self, key)
+            if len(set(named)) < len(named):
+                raise ValueError(f"{key} names something twice: each counts once")
         return self
 
 

@@ -32,6 +32,7 @@ from diascope.contents import (
     write_contents,
 )
 from diascope.dealing import Dealt, Grouping, deal
+from diascope.downloads import shown
 from diascope.errors import DISK_FULL, InputError
 from diascope.layouts import read_layout
 from diascope.progress import Progress
@@ -53,7 +54,7 @@ READERS = 8  # of a few images here and there; each waits for a store more than 
 class DatasetInfo(Frozen):
     """What a dataset holds and how it came to be."""
 
-    source: str
+    source: str  # without passwords and signatures
     layout: str
     class_names: list[str]  # sorted; a label's number is its place here
     grouping: Grouping
@@ -224,7 +225,7 @@ def ingest(
     order = sorted(range(len(checked.kept)), key=lambda i: (SPLITS.index(dealt.splits[i]), checked.kept[i].record.name))
     rows = [_row(checked.kept[i], dealt.splits[i], dealt.groups[i]) for i in order]
     paths = [checked.kept[i].record.path for i in order]
-    info = _info(config.source, layout, len(scanned), checked, dealt, rows)
+    info = _info(shown(config.source), layout, len(scanned), checked, dealt, rows)
     with _whole_folder(out) as folder:
         _write_shards(folder, rows, paths, progress)
         (folder / INFO_FILE).write_text(info.model_dump_json(indent=2), encoding="utf-8")

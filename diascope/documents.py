@@ -47,6 +47,8 @@ def parse(text: str) -> Any:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(_in_words(error)) from error
+    except RecursionError as error:
+        raise InputError("is nested too deeply") from error
 
 
 def _in_words(error: Exception) -> str:

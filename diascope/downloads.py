@@ -6,7 +6,7 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from diascope.errors import InputError
 from diascope.progress import Progress
@@ -22,11 +22,19 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DRIVE_HOSTS = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
 
 
+def split_link(source: str) -> SplitResult:
+    """Return the parts of a link; raises InputError where it has none."""
+    try:
+        return urlsplit(source)
+    except ValueError as error:
+        raise InputError(f"{source!r} is no link that can be read: {error}.") from error
+
+
 def shown(source: str) -> str:
     """The source as it may appear in messages: without passwords and signatures."""
     if "://" not in source:
         return source
-    parts = urlsplit(source)
+    parts = split_link(source)
     if is_drive(source):
         return f"Google Drive file {drive_id(source)}"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -34,7 +42,7 @@ def shown(source: str) -> str:
 
 def is_drive(source: str) -> bool:
     """Whether the source is a Google Drive link or `gdrive://` with a file's id."""
-    return source.startswith("gdrive://") or urlsplit(source).hostname in DRIVE_HOSTS
+    return source.startswith("gdrive://") or split_link(source).hostname in DRIVE_HOSTS
 
 
 def drive_id(source: str) -> str:
@@ -77,6 +85,7 @@ def download(
     OSError: the disk does not take it.
     """
     import requests
+    from urllib3.exceptions import LocationParseError
 
     _check_transport(url, sha256)
     name = name or shown(url)
@@ -91,7 +100,7 @@ def download(
                 problem: str = "the connection breaks off"
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
                 problem = reason(error)
-            except requests.RequestException as error:
+            except (requests.RequestException, LocationParseError) as error:  # requests lets the latter through
                 raise InputError(f"{name} cannot be fetched: {reason(error)}.") from error
             failures = 1 if _size(part) > before else failures + 1
             if failures == ATTEMPTS:

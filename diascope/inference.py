@@ -22,6 +22,7 @@ from diascope.inference_images import Images, Item
 from diascope.inference_table import ERROR, Row, batches, join, row, schema, write_rows
 from diascope.listing import count_files
 from diascope.progress import Progress
+from diascope.sources import storage_named
 
 CHUNK = 256  # files whose rows are kept together: at most what an interrupt loses
 TOLD = 0.25  # seconds between two looks at how far it is
@@ -59,9 +60,9 @@ def predict_all(
     """Write one row for each image, in their order, into a Parquet file `table`.
 
     A file that cannot be read or decoded has a row that says why. Rows are kept in the folder `kept` as they come, by
-    the model and by names and states of the files: after an interrupt only what is missing is predicted, and images
-    that changed meanwhile. The folder is removed at the end. Memory does not grow with the number of images, but for
-    their names.
+    the model, `max_pixels` and by names and states of the files: after an interrupt only what is missing is predicted,
+    and images that changed meanwhile. The folder is removed at the end. Memory does not grow with the number of images,
+    but for their names.
 
     Raises
     ------
@@ -69,10 +70,11 @@ def predict_all(
     """
     from filelock import FileLock
 
-    kept.mkdir(parents=True, exist_ok=True)
+    with storage_named(kept.parent):
+        kept.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{kept}.lock"):  # another process that does the same would find its parts removed
         kept.mkdir(exist_ok=True)
-        parts = _Parts(kept, classifier, model, version)
+        parts = _Parts(kept, classifier, model, version, max_pixels)
         tell = _Rate(progress, len(images))
         for chunk in _predicted(classifier, images, parts, max_pixels, tell):
             parts.keep(*chunk)
@@ -116,12 +118,12 @@ def _predicted(
 class _Parts:
     """Rows of chunks in files whose names say what they were made from, and by which model."""
 
-    def __init__(self, folder: Path, classifier: Classifier, model: str, version: int) -> None:
+    def __init__(self, folder: Path, classifier: Classifier, model: str, version: int, max_pixels: int) -> None:
         self.model, self.version = model, version
         self.columns = schema(classifier.info.class_names)
         self.paths: list[Path] = []  # of all chunks so far, in order
         self._folder = folder
-        about = (SAID, __version__, model, version, sha256(classifier.root / METADATA))
+        about = (SAID, __version__, model, version, max_pixels, sha256(classifier.root / METADATA))
         self._begin = hashlib.sha256(repr(about).encode())
 
     def missing(self, chunk: list[Item]) -> Path | None:
@@ -141,7 +143,8 @@ class _Parts:
 
     def keep(self, path: Path, rows: list[Row]) -> None:
         """Write the rows of a chunk."""
-        write_rows(rows, self.columns, path)
+        with storage_named(self._folder.parent):
+            write_rows(rows, self.columns, path)
 
 
 class _Rate:

@@ -5,10 +5,9 @@ prefix are read image by image. Other archives and links are brought into the ca
 """
 
 import hashlib
-import lzma
 import os
+import warnings
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,11 +17,11 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from diascope import buckets, downloads, sources
-from diascope.archives import archive_kind, zip_members
+from diascope.archives import DAMAGE, archive_kind, is_damage, zip_members
 from diascope.config import DEMO, ArchiveLimits
 from diascope.errors import DISK_FULL, InputError
 from diascope.images import ImageError
-from diascope.listing import is_data, list_files
+from diascope.listing import is_data, is_utf8, list_files
 from diascope.preflight import is_remote
 from diascope.progress import Progress
 from diascope.reading import check_length, read_file
@@ -30,7 +29,6 @@ from diascope.reading import check_length, read_file
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm", ".dicom"}
 LISTS = (".csv", ".parquet")
 COLUMNS = ("file", "path", "image")  # of a list, in this order, unless it has but one
-DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)  # of a zip or a file in it
 GONE = "gone"  # the state of a file that is not there
 
 
@@ -123,10 +121,10 @@ class ZipImages(Images):
         try:
             with self._zip.open(info) as member:
                 return member.read(info.file_size)  # not more, whatever the compressed data would give
-        except DAMAGE as error:
+        except (*DAMAGE, OSError) as error:
+            if isinstance(error, OSError) and not is_damage(error):
+                raise InputError(f"{str(self._path)!r} cannot be read: {error.strerror}.") from error
             raise ImageError(f"{item.name} is damaged in its archive ({error}).") from error
-        except OSError as error:
-            raise InputError(f"{str(self._path)!r} cannot be read: {error.strerror}.") from error
 
 
 class BucketImages(Images):
@@ -181,12 +179,18 @@ def check_source(source: str) -> None:
         return
     if not os.path.exists(source):  # Path.exists raises where the name is too long
         raise InputError(f"--inference {source}: there is no such file or folder.")
+    if not is_utf8(source):
+        raise InputError(f"--inference {source!r}: this path is not UTF-8; rename it.")
     if os.path.isdir(source):
         open_images(source, ArchiveLimits())
+    elif not os.path.isfile(source):  # reading a pipe or device may never end
+        raise InputError(f"--inference {source}: this is neither a file nor a folder.")
 
 
 def fingerprint(source: str) -> str:
-    """Return a hash that changes when the source does, as far as can be told without downloading it."""
+    """Return a hash that changes when the source does, as far as can be told without downloading an archive."""
+    if not is_local(source) and _is_image_link(source):
+        return hashlib.sha256(_fetched(source, ArchiveLimits()).read_bytes()).hexdigest()
     is_list = is_local(source) and not os.path.isdir(source) and Path(source).suffix.lower() in LISTS
     return _listed(Path(source)).fingerprint if is_list else sources.fingerprint(source)
 
@@ -211,13 +215,13 @@ def _open(source: str, limits: ArchiveLimits, progress: Progress | None) -> Imag
 
 
 def _open_remote(source: str, limits: ArchiveLimits, progress: Progress | None) -> Images:
-    single = PurePosixPath(urlsplit(source).path).suffix.lower() in SUFFIXES
     if source.startswith("s3://"):
         listing = buckets.listing(source)
-        if not listing.single or single:
+        if not listing.single or _is_image(source):
             return BucketImages(listing)
-    elif single and urlsplit(source).scheme in ("http", "https") and not downloads.is_drive(source):
-        return _link(source, limits, progress)
+    elif _is_image_link(source):
+        path = _fetched(source, limits, progress)
+        return LocalImages(path.parent, [path.name])
     return _folder(sources.fetch(source, limits=limits, progress=progress))
 
 
@@ -225,7 +229,16 @@ def _folder(root: Path) -> Images:
     return LocalImages(root, ["/".join(parts) for parts in list_files(root).files])
 
 
-def _link(url: str, limits: ArchiveLimits, progress: Progress | None) -> Images:
+def _is_image(address: str) -> bool:
+    return PurePosixPath(downloads.split_link(address).path).suffix.lower() in SUFFIXES
+
+
+def _is_image_link(source: str) -> bool:
+    scheme = downloads.split_link(source).scheme
+    return scheme in ("http", "https") and not downloads.is_drive(source) and _is_image(source)
+
+
+def _fetched(url: str, limits: ArchiveLimits, progress: Progress | None = None) -> Path:
     """A single image behind a link, fetched anew each time: it is small, and may change."""
     name = PurePosixPath(urlsplit(url).path).name
     folder = sources.default_cache() / f"image-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
@@ -235,20 +248,36 @@ def _link(url: str, limits: ArchiveLimits, progress: Progress | None) -> Images:
     except OSError as error:
         full = "the disk is full" if error.errno in DISK_FULL else error.strerror
         raise InputError(f"{str(folder)!r} cannot be written: {full}.") from error
-    return LocalImages(folder, [name])
+    return folder / name
 
 
 def _listed(path: Path) -> Images:
     """Paths from a column of a table; relative ones start where the table lies."""
-    import pandas as pd
-
-    try:
-        table: Any = pd.read_csv(path, dtype=str) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError, UnicodeError) as error:  # of pandas and pyarrow alike
-        raise InputError(f"{str(path)!r} is no table that can be read: {' '.join(str(error).split())}.") from error
+    table = _table(path)
     named = [name for name in COLUMNS if name in table.columns]
     if not named and len(table.columns) != 1:
         columns = ", ".join(map(str, table.columns))
         raise InputError(f"{str(path)!r} has no column 'file' with the paths of images; its columns are {columns}.")
-    names = table[named[0] if named else table.columns[0]].dropna().astype(str)
-    return LocalImages(path.parent, names.drop_duplicates().tolist())
+    column = named[0] if named else table.columns[0]
+    if not named and os.path.isfile(path.parent / str(column)):
+        raise InputError(f"{str(path)!r} begins with the path {column!r}: write a first line that says file.")
+    names = table[column].dropna().astype(str)
+    return LocalImages(path.parent, names[names != ""].drop_duplicates().tolist())
+
+
+def _table(path: Path) -> Any:
+    """All columns as text, where they come from a CSV; nothing is left out or taken for a missing value."""
+    import pandas as pd
+
+    try:
+        if path.suffix.lower() != ".csv":
+            return pd.read_parquet(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    except pd.errors.ParserWarning as error:
+        raise InputError(
+            f"{str(path)!r} has rows with more fields than its header: put a path with a comma in quotes."
+        ) from error
+    except (ValueError, OSError) as error:  # of pandas and pyarrow alike
+        raise InputError(f"{str(path)!r} is no table that can be read: {' '.join(str(error).split())}.") from error

@@ -48,6 +48,7 @@ def as_json(outcome: BatchOutcome) -> dict[str, Any]:
 
 def print_table(outcome: BatchOutcome, console: "Console") -> None:
     """The outcome as a table, and where the result is."""
+    from rich.markup import escape
     from rich.table import Table
 
     summary, info = outcome.summary, outcome.summary.info
@@ -57,7 +58,7 @@ def print_table(outcome: BatchOutcome, console: "Console") -> None:
     for status in statuses:
         table.add_column("error" if status == ERROR else status.replace("_", " "), justify="right")
     for name, counts in summary.counts.items():
-        table.add_row(name, *(f"{counts.get(status, 0):,}" if status != ERROR else "" for status in statuses))
+        table.add_row(escape(name), *(f"{counts.get(status, 0):,}" if status != ERROR else "" for status in statuses))
     table.add_row("all", *(f"{summary.statuses[status]:,}" for status in statuses), style="bold")
     console.print(table)
     kept = f", {info.n - info.n_new:,} kept from before an interrupt" if info.n_new < info.n else ""
@@ -71,5 +72,6 @@ def print_table(outcome: BatchOutcome, console: "Console") -> None:
     ]
     if summary.errors:
         file, error = summary.errors[0]
-        lines.insert(2, f"{summary.statuses[ERROR]:,} without a prediction, the first: {file}: {error}")
+        why = error if file in error else f"{file}: {error}"
+        lines.insert(2, f"{summary.statuses[ERROR]:,} without a prediction, the first: {why}")
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diascope.images import ImageError
+from diascope.errors import InputError
 from diascope.inference_images import Images
 from diascope.inference_results import (
     BINS,
@@ -117,12 +117,12 @@ def _examples(rows: "pd.DataFrame") -> list[Example]:
 
 
 def _pictures(images: Images, wanted: set[str], max_pixels: int) -> dict[str, str]:
-    """Small pictures of some files; of one that went away meanwhile there is none."""
+    """Small pictures of some files; of one that went away meanwhile, with its source or alone, there is none."""
     from diascope.reports.thumbnails import data_uri
 
     pictures = dict.fromkeys(wanted, "")
     for item in images.items():
         if item.name in wanted:
-            with suppress(ImageError):
+            with suppress(InputError):
                 pictures[item.name] = data_uri(images.read(item, max_pixels), item.name)
     return pictures

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from diascope.answers import Answer
 from diascope.errors import DISK_FULL, InputError
+from diascope.listing import is_utf8
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,16 +100,24 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterable["pa.Re
         yield from file.iter_batches(batch_size=8192, columns=list(columns) if columns else None)
 
 
-def check_output(path: Path) -> None:
-    """Raise InputError where a result could not be written: by its suffix, or for want of a folder or the right."""
+def check_output(path: Path, source: str = "") -> None:
+    """Raise InputError where a result could not be written: by its suffix, or for want of a folder or the right.
+
+    `source` is what is predicted; a list of paths that was given there is not written over.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"--output {path}: say .parquet or .csv; the suffix chooses the format.")
-    if os.path.isdir(path):
-        raise InputError(f"--output {path}: this is a folder; name a file in it.")
+    if not is_utf8(str(path)):
+        raise InputError(f"--output {str(path)!r}: this path is not UTF-8; give it another name.")
+    for each in (path, _beside(path)):
+        if os.path.isdir(each):
+            raise InputError(f"--output {path}: {str(each)!r} is a folder; name another file.")
     if not os.path.isdir(path.parent):
         raise InputError(f"--output {path}: there is no folder {str(path.parent)!r}; make it first.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"--output {path}: the folder {str(path.parent)!r} cannot be written.")
+    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+        raise InputError(f"--output {path}: this is what is to be predicted; name another file.")
 
 
 def write_output(table: Path, page: str, path: Path) -> Path:
@@ -116,7 +125,7 @@ def write_output(table: Path, page: str, path: Path) -> Path:
 
     Each replaces what was there once it is complete. Raises InputError where the disk does not take them.
     """
-    beside = path.with_suffix(".html")
+    beside = _beside(path)
     try:
         _replace(path, lambda partial: _write(table, partial, path.suffix.lower()))
         _replace(beside, lambda partial: partial.write_text(page, encoding="utf-8"))
@@ -124,6 +133,10 @@ def write_output(table: Path, page: str, path: Path) -> Path:
         full = "the disk is full" if error.errno in DISK_FULL else error.strerror or error
         raise InputError(f"{str(path)!r} cannot be written: {full}; the same command goes on from there.") from error
     return beside
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".html")
 
 
 def _replace(path: Path, write: Any) -> None:

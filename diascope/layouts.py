@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from diascope.annotations import read_annotations
 from diascope.config import DatasetConfig
+from diascope.downloads import shown
 from diascope.errors import InputError, nearest, quoted
-from diascope.listing import Listing, Parts, count_files, leave_out_masks, list_files, unwrapped
+from diascope.listing import Listing, Parts, count_files, is_utf8, leave_out_masks, list_files, unwrapped
 from diascope.records import FILLERS, SPLITS, Layout, Record, split_of
 
 
@@ -38,8 +39,13 @@ def read_layout(root: Path, config: DatasetConfig) -> Layout:
     if len(layout.class_names) < 2:
         name = layout.class_names[0]
         if split_of(name) and layout.kind == "class_folders":
-            raise InputError(f"there is only a folder {name!r} in {config.source!r}; add the training split")
-        raise InputError(f"there is only one class, {name!r}, in {config.source!r}; a classifier needs at least two")
+            raise InputError(f"there is only a folder {name!r} in {shown(config.source)!r}; add the training split")
+        raise InputError(
+            f"there is only one class, {name!r}, in {shown(config.source)!r}; a classifier needs at least two"
+        )
+    for record in layout.records:
+        if not is_utf8(record.name):
+            raise InputError(f"the name of {record.name!r} is not UTF-8: rename the file or folder")
     if config.patient_pattern is not None:
         layout = replace(layout, records=_with_patients(layout.records, config.patient_pattern))
     return replace(layout, records=sorted(layout.records, key=lambda record: record.name))

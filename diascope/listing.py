@@ -11,7 +11,7 @@ from diascope.records import split_of
 
 IGNORED = {"__macosx", "thumbs.db", "desktop.ini"}
 TEXT = {".txt", ".csv", ".tsv", ".json", ".md", ".xml", ".yaml", ".yml", ".html", ".pdf", ".xlsx", ".xls", ".docx"}
-TEXT |= {".rst", ".py", ".ipynb", ".log", ".rtf", ".doc", ".ini", ".toml", ".dvc", ".lock"}
+TEXT |= {".rst", ".py", ".ipynb", ".log", ".rtf", ".doc", ".ini", ".toml", ".dvc", ".lock", ".parquet"}
 TEXT_NAMES = {"readme", "license", "licence", "copying", "dicomdir"}
 MASK_FOLDERS = {"mask", "masks", "segmentation", "segmentations", "ground_truth", "groundtruth"}
 MASK_NAME = re.compile(r"^(.+?)[ _-]*(?:mask|segmentation|seg|gt)(?:[ _-]?\d+)?$", re.IGNORECASE)
@@ -71,6 +71,15 @@ def list_files(root: Path) -> Listing:
 
 def _cannot_be_listed(error: OSError) -> None:
     raise InputError(f"the folder {str(error.filename)!r} cannot be read: {error.strerror}") from error
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name can be stored as text; those that a disk has need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _ignored(name: str) -> bool:

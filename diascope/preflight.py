@@ -98,8 +98,10 @@ def _check_source(config: DatasetConfig) -> tuple[str, ...]:
             f"dataset.source: there is no file or folder {config.source!r}; give a folder, an archive or a link with "
             "--set dataset.source=PATH."
         )
-    if not os.path.isdir(config.source):
+    if os.path.isfile(config.source):
         return ()
+    if not os.path.isdir(config.source):  # reading a pipe or device may never end
+        raise InputError(f"dataset.source: {config.source!r} is neither a file nor a folder.")
     from diascope.layouts import read_layout
 
     return read_layout(Path(config.source), config).class_names

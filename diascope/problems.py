@@ -146,6 +146,8 @@ def _in_words(schema: type[BaseModel], path: KeyPath, details: list[Any]) -> str
         return "is missing"
     if first["type"] == "extra_forbidden":
         return _unknown_key(schema, path)
+    if first["loc"][-1:] == ("[key]",) and first["type"] == "string_type":
+        return "a key should be text; put it in quotes"
     if first["loc"][-1:] == ("[key]",):
         valid = first.get("ctx", {}).get("expected", "")
         near = f"; the nearest is {nearest(str(path[-1]), valid.replace(' or ', ', ').split(', '))}" if valid else ""

@@ -145,10 +145,7 @@ def default_cache() -> Path:
 
 
 def _recognise(text: str, sha256: str | None) -> _Source:
-    try:
-        link = urlsplit(text)
-    except ValueError as error:
-        raise InputError(f"{text!r} is no link that can be read: {error}.") from error
+    link = downloads.split_link(text)
     if text == DEMO:
         found = _Source(text, "demo", sha256)
     elif kaggle.is_kaggle(text):

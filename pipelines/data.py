@@ -95,8 +95,8 @@ def _check_store(version: "ArtifactVersionResponse") -> None:
 def _open(version: "ArtifactVersionResponse") -> "Dataset":
     try:
         return version.load()
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, InputError) as error:
         raise InputError(
-            f"Version {version.version} of the stored dataset is no longer at {version.uri!r}: leave out "
-            "dataset.version to bring the images in anew."
+            f"Version {version.version} of the stored dataset can no longer be read ({error}): take another version, "
+            "or leave out dataset.version to bring the images in anew."
         ) from error

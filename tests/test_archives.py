@@ -139,6 +139,29 @@ def test_a_damaged_byte_is_noticed(make: Maker, tmp_path: Path) -> None:
     refused(tmp_path / "a", "damaged or incomplete")
 
 
+def test_damaged_names_and_offsets_are_damage(tmp_path: Path) -> None:
+    for damage in (damaged_name, damaged_offset):
+        (tmp_path / damage.__name__).mkdir()
+        with pytest.raises(InputError, match=r"set\.zip is a damaged or incomplete archive"):
+            unpack(damage(make_zip(tmp_path / damage.__name__ / "a")))
+
+
+def damaged_name(archive: Path) -> Path:
+    """A zip, one of whose names is no longer UTF-8 where the member itself has it."""
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace("ü".encode(), b"\xff\xff", 1))
+    return archive
+
+
+def damaged_offset(archive: Path) -> Path:
+    """A zip whose list says that its members lie somewhere else."""
+    data = bytearray(archive.read_bytes())
+    end = data.rindex(b"PK\5\6")
+    data[end + 16 : end + 20] = (int.from_bytes(data[end + 16 : end + 20], "little") + 10_000).to_bytes(4, "little")
+    archive.write_bytes(data)
+    return archive
+
+
 def test_a_gzip_checksum_at_the_very_end_is_checked(tmp_path: Path) -> None:
     data = bytearray(make_tar_gz(tmp_path / "a").read_bytes())
     data[-8] ^= 0xFF

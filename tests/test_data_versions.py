@@ -80,7 +80,8 @@ def test_a_version_whose_files_are_gone_is_one_sentence(demo_run, train, monkeyp
         folder.with_name("elsewhere").rename(folder)
     for run in (refused, trained):
         assert run.status == 2
-        assert "no dataset" in run.err or "no longer" in run.err
+        assert "Version 1 of the stored dataset can no longer be read (" in run.err
+        assert "leave out dataset.version" in run.err
 
 
 @pytest.mark.parametrize("words", [["diff"], ["diff", "1"], ["diff", "one", "2"], ["show"], ["diff", "1", "2", "3"]])

@@ -110,6 +110,13 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "SHARD_BYTES", 4_000)
 
 
+def test_passwords_and_signatures_of_a_source_are_not_stored(tmp_path: Path) -> None:
+    config = DatasetConfig(source="https://me:secret@example.org/scans.zip?signature=secret")
+    taken = ingest(config, ChecksConfig(), plant(tmp_path / "in", *brought()), tmp_path / "out", 3)
+    assert taken.info.source == "https://example.org/scans.zip"
+    assert "secret" not in (tmp_path / "out" / "dataset.json").read_text()
+
+
 @pytest.mark.usefixtures("small_pieces")
 def test_shards_and_row_groups_are_streamed_in_storage_order(tmp_path: Path) -> None:
     taken = take(plant(tmp_path / "in", *brought()), tmp_path / "out")

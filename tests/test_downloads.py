@@ -3,14 +3,14 @@
 import errno
 import hashlib
 import random
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from local_server import ScriptedServer
 
 from diascope import downloads
 from diascope.downloads import download, download_drive, drive_id, is_drive, shown
@@ -21,7 +21,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 DRIVE_ID = "1AbCdEfGhIjKlMnOpQrStUvWxYz012345"
 
 
-class Server:
+class Server(ScriptedServer):
     """Serves DATA; `breaks` is after how many bytes each of the next answers stops, None: not at all."""
 
     def __init__(self) -> None:
@@ -31,27 +31,9 @@ class Server:
         self.ranges: list[str | None] = []
         self.drive_page = ""
         self.announce_length = True
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+        super().__init__()
 
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
+    def get(self, request: BaseHTTPRequestHandler) -> None:
         path, query = urlsplit(request.path).path, parse_qs(urlsplit(request.path).query)
         self.ranges.append(request.headers.get("Range"))
         if path == "/redirect":
@@ -245,6 +227,8 @@ def test_passwords_and_signatures_do_not_appear_in_messages(server: Server, targ
     assert "secret" not in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert shown("https://a:b@host:1/x.zip?token=1") == "https://host:1/x.zip"
+    with pytest.raises(InputError, match="is no link that can be read"):
+        shown("https://[/x.zip")
 
 
 @pytest.mark.parametrize(

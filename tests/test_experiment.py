@@ -208,6 +208,15 @@ def test_an_unknown_key_does_not_hide_what_contradicts_itself(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("key", ["image_sizes", "layers", "pooling", "test_time_augmentation"])
+def test_what_is_named_twice_is_told_and_not_counted_twice(tmp_path, key):
+    value = {"image_sizes": 64, "test_time_augmentation": "horizontal_flip", "layers": "last", "pooling": "avg"}[key]
+    twice = f"[{{name: a, backbone: VGG16, {key}: [{value}, {value}]}}]"
+    text = f"parameters: {{dataset: {{source: x}}, candidates: {twice}, promotion: {{model: m}}}}"
+
+    assert complaints(tmp_path, text) == [f"parameters.candidates.0: {key} names something twice: each counts once"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -343,6 +352,9 @@ def test_overrides_change_values(tmp_path):
         ("=5", "write key.path=value, for example candidates.0.epochs=5"),
         ("candidates..epochs=5", "write key.path=value, for example candidates.0.epochs=5"),
         ("dataset.source=[a", "the value line 1, column 3: is not YAML"),
+        pytest.param(f"dataset.source={'[' * 5000}", "the value is nested too deeply", id="deep"),
+        ("dataset.class_map={0: benign}", "0: a key should be text; put it in quotes"),
+        ("dataset.class_map.a=''", "should not be empty"),
     ],
 )
 def test_a_wrong_override_is_named(tmp_path, override, said):

@@ -1,6 +1,7 @@
 """Does a batch answer as the classifier does, whatever is in it and however often it is interrupted?"""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -13,14 +14,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from test_reports import page_of
 from tiny import CLASSES, classifier, png, stripes
 
 from diascope.answers import Abstention
 from diascope.classifier import Classifier
+from diascope.config import ArchiveLimits
 from diascope.errors import InputError
 from diascope.inference import CHUNK, Tally, chunks, predict_all
-from diascope.inference_images import Images, Item, LocalImages
+from diascope.inference_images import Images, Item, LocalImages, open_images
+from diascope.inference_outcome import BatchOutcome, print_table
 from diascope.inference_results import BINS, TABLE, BatchInfo, PredictedImages
 from diascope.inference_summary import find_examples, store_batch, summarise
 from diascope.inference_table import check_output, row, schema, write_output, write_rows
@@ -228,6 +232,17 @@ def test_another_model_or_version_does_not_take_what_is_kept(model: Classifier, 
     assert tally.n_new == N
 
 
+def test_files_that_were_too_large_are_looked_at_again_where_more_is_allowed(model: Classifier, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    for i in range(3):
+        (root / f"{i}.png").write_bytes(png(stripes(i % 2, i)))
+    interrupted(model, opened(root), tmp_path, max_pixels=1000)
+    table, tally = predict(model, opened(root), tmp_path)
+    assert tally.n_new == 3
+    assert "error" not in set(table["status"])
+
+
 def test_a_part_that_was_cut_off_is_made_anew(
     model: Classifier, folder: Path, whole: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -322,13 +337,47 @@ def test_a_disk_that_takes_nothing_leaves_the_old_result(tmp_path: Path, monkeyp
         ("out.xlsx", "say .parquet or .csv"),
         ("out", "say .parquet or .csv"),
         ("nowhere/out.csv", "there is no folder"),
-        ("folder.csv", "this is a folder"),
+        ("folder.csv", "is a folder; name another file"),
+        (os.fsdecode(b"caf\xe9.csv"), "is not UTF-8"),
     ],
 )
 def test_an_output_that_cannot_be_is_one_sentence(tmp_path: Path, output: str, said: str) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match=said):
         check_output(tmp_path / output)
+
+
+def test_neither_the_source_nor_a_folder_is_written_over(tmp_path: Path) -> None:
+    paths = tmp_path / "list.csv"
+    paths.write_text("file\na.png\n")
+    check_output(paths, "elsewhere.csv")
+    with pytest.raises(InputError, match="this is what is to be predicted"):
+        check_output(tmp_path / "." / "list.csv", str(paths))
+    (tmp_path / "list.html").mkdir()
+    with pytest.raises(InputError, match=r"list\.html' is a folder"):
+        check_output(paths)
+
+
+def test_an_output_in_the_source_is_no_image_the_next_time(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(stripes(0, 1)))
+    write_rows(rows(), schema(CLASSES), tmp_path / TABLE)
+    for name in ("out.csv", "out.parquet"):
+        write_output(tmp_path / TABLE, "", tmp_path / name)
+    assert [item.name for item in open_images(str(tmp_path), ArchiveLimits()).items()] == ["a.png"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(model: Classifier, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="file/kept' cannot be read or written: Not a directory"):
+        predict_all(
+            model,
+            opened(folder),
+            tmp_path / TABLE,
+            tmp_path / "file" / "kept",
+            model="small",
+            version=1,
+            max_pixels=10**6,
+        )
 
 
 def test_a_folder_that_cannot_be_written_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,6 +402,31 @@ def test_the_summary_counts_every_file_once(stored_batch: PredictedImages, whole
     assert sum(bins[-1] for bins in summary.probabilities.values()) == np.count_nonzero(high)
     assert [file for file, _ in summary.errors] == [f"{i:04}.png" for i in sorted(BROKEN)]
     assert summary.distances == []
+
+
+def test_a_source_that_goes_away_at_the_end_costs_the_pictures_alone(
+    model: Classifier, folder: Path, whole: pd.DataFrame, tmp_path: Path
+) -> None:
+    class Gone(LocalImages):
+        def read(self, item: Item, max_pixels: int) -> bytes:
+            raise InputError("the bucket answers no more")
+
+    whole.to_parquet(tmp_path / TABLE)
+    stored = store_batch(batch_info(), Gone(folder, sorted(whole["file"])), tmp_path, 10**6)
+    assert len(stored.examples.uncertain) == 12
+    assert not any(each.picture for each in stored.examples.uncertain)
+
+
+def test_classes_of_any_name_are_printed(stored_batch: PredictedImages, tmp_path: Path) -> None:
+    summary = summarise(stored_batch)
+    names = ["mass [left]", "mass [/b] right"]
+    counts = dict(zip(names, summary.counts.values(), strict=True))
+    found = summary.model_copy(update={"counts": counts})
+    outcome = BatchOutcome("run", "completed", "local", found, tmp_path / "a.csv", tmp_path / "a.html", 1.0)
+    printed = io.StringIO()
+    print_table(outcome, Console(file=printed, width=100))
+    assert all(name in printed.getvalue() for name in names)
+    assert printed.getvalue().count(summary.errors[0][0]) == 1  # the reason names the file
 
 
 def test_what_is_shown_is_nearest_to_being_decided_otherwise(

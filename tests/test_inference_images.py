@@ -6,13 +6,12 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from local_server import folder_server
 from test_images import dicom
 from tiny import png, stripes
 
@@ -101,6 +100,24 @@ def test_a_damaged_file_in_a_zip_is_one_error_and_the_others_are_read(tmp_path: 
     assert found == {name: data for name, data in FILES.items() if name != "b/two.png"}
 
 
+@pytest.mark.parametrize("how", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_damage_of_any_kind_is_of_its_file_alone(tmp_path: Path, how: int) -> None:
+    path = zipped(tmp_path / "in.zip", {"ä.png": os.urandom(300), "good.png": b"x", "ü.png": b"y"}, how)
+    data = bytearray(path.read_bytes())
+    begin = data.index("ä.png".encode()) + len("ä.png".encode())
+    data[begin + 20 : begin + 200] = bytes(180)
+    name = data.index("ü.png".encode())
+    data[name : name + 2] = b"\xff\xff"  # before the file itself; the archive's list still has it
+    path.write_bytes(data)
+    images = open_images(str(path), LIMITS)
+    for item in images.items():
+        if item.name == "good.png":
+            assert images.read(item, MOST) == b"x"
+        else:
+            with pytest.raises(ImageError, match="is damaged in its archive"):
+                images.read(item, MOST)
+
+
 @pytest.mark.parametrize("members", [{"../evil.png": b"x"}, {"/evil.png": b"x"}])
 def test_a_zip_with_names_that_leave_it_is_refused(tmp_path: Path, members: dict[str, bytes]) -> None:
     with pytest.raises(InputError, match="leaves its folder"):
@@ -152,9 +169,25 @@ def test_a_list_without_paths_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="has no column 'file' with the paths of images; its columns are a, b"):
         open_images(str(tmp_path / "list.csv"), LIMITS)
+    (tmp_path / "list.csv").write_text("")
+    with pytest.raises(InputError, match="is no table that can be read"):
+        open_images(str(tmp_path / "list.csv"), LIMITS)
     (tmp_path / "list.parquet").write_bytes(b"no parquet")
     with pytest.raises(InputError, match="is no table that can be read"):
         open_images(str(tmp_path / "list.parquet"), LIMITS)
+
+
+def test_no_path_of_a_list_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text('file\nNA\n"b, c.png"\n\nnull\n')
+    assert [item.name for item in open_images(str(path), LIMITS).items()] == ["NA", "b, c.png", "null"]
+    path.write_text("file\na, b.png\nc, d.png\n")
+    with pytest.raises(InputError, match="more fields than its header: put a path with a comma in quotes"):
+        open_images(str(path), LIMITS)
+    (tmp_path / "a.png").write_bytes(b"x")
+    path.write_text("a.png\nb.png\n")
+    with pytest.raises(InputError, match=r"begins with the path 'a\.png': write a first line that says file"):
+        open_images(str(path), LIMITS)
 
 
 @pytest.mark.parametrize("files", [{}, {"notes.txt": b"text", ".hidden.png": b"x"}])
@@ -169,6 +202,13 @@ def test_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     for missing in (str(tmp_path / "nowhere"), "x" * 5000):
         with pytest.raises(InputError, match="there is no such file or folder"):
             check_source(missing)
+    nameless = tmp_path / os.fsdecode(b"caf\xe9")
+    nameless.mkdir()
+    with pytest.raises(InputError, match="this path is not UTF-8"):
+        check_source(str(nameless))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="this is neither a file nor a folder"):
+        check_source(str(tmp_path / "pipe"))
     check_source("https://127.0.0.1:9/not/asked.zip")  # before anything runs, nobody is asked
 
 
@@ -217,20 +257,28 @@ def server(tmp_path: Path) -> Iterator[str]:
     write(tmp_path / "served", {"scan.png": FILES["b/two.png"]})
     zipped(tmp_path / "served" / "in.zip", FILES)
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "served")))
-    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_port}"
-    http.shutdown()
-    http.server_close()
+    http = folder_server(tmp_path / "served")
+    yield http.url
+    http.close()
 
 
 def test_links_to_an_archive_and_to_a_single_image(server: str) -> None:
     assert content(open_images(f"{server}/in.zip", LIMITS)) == FILES
     assert content(open_images(f"{server}/scan.png?size=full", LIMITS)) == {"scan.png": FILES["b/two.png"]}
+
+
+def test_another_image_behind_a_link_is_noticed(server: str, tmp_path: Path) -> None:
+    before = fingerprint(f"{server}/scan.png")
+    assert fingerprint(f"{server}/scan.png") == before
+    write(tmp_path / "served", {"scan.png": FILES["b/deep/er/one.png"]})
+    assert fingerprint(f"{server}/scan.png") != before
+
+
+@pytest.mark.parametrize("link", ["http://[", "http://[/a.png", "https://[/a.zip"])
+def test_a_link_without_parts_is_one_sentence(link: str) -> None:
+    for ask in (fingerprint, lambda link: open_images(link, LIMITS)):
+        with pytest.raises(InputError, match="is no link that can be read"):
+            ask(link)
 
 
 @pytest.mark.usefixtures("in_aws")

@@ -156,6 +156,8 @@ def test_an_upload_is_what_is_predicted(predicted, monkeypatch, tmp_path):
         ["--inference", "a", "--training"],
         ["--inference", "a", "--model-version", "latest"],
         ["--inference", "a", "--target", "bento"],
+        ["--data", "--config", "folder"],
+        ["--data", "--set", "promotion.model=a"],
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments, capsys):

@@ -3,13 +3,13 @@
 import builtins
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from local_server import ScriptedServer
 
 from diascope import downloads, kaggle
 from diascope.config import DatasetConfig
@@ -32,7 +32,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-class Kaggle:
+class Kaggle(ScriptedServer):
     """Knows versions 1 and 2 of one dataset; POST to its API, GET behind the link that the API redirects to."""
 
     def __init__(self) -> None:
@@ -43,30 +43,9 @@ class Kaggle:
         self.told_in_body = False
         self.breaks: list[int | None] = []  # after how many bytes each of the next downloads stops
         self.asked: list[str] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+        super().__init__()
 
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                server.api(self)
-
-            def do_GET(self) -> None:
-                server.storage(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
-
-    def api(self, request: BaseHTTPRequestHandler) -> None:
+    def post(self, request: BaseHTTPRequestHandler) -> None:
         asked = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
         self.asked.append(request.path.rpartition("/")[2])
         given = request.headers.get("Authorization")
@@ -83,7 +62,7 @@ class Kaggle:
             return self._send(request, 200, json.dumps({"currentVersionNumber": self.newest}).encode())
         self._send(request, 302, b"", Location=f"{self.url}/storage/{version}?X-Goog-Signature=secret")
 
-    def storage(self, request: BaseHTTPRequestHandler) -> None:
+    def get(self, request: BaseHTTPRequestHandler) -> None:
         version = int(request.path.rpartition("/")[2].partition("?")[0])
         start, status = 0, 200
         headers = {"ETag": f'"{version}"', "Content-Type": "application/zip"}

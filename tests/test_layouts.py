@@ -215,6 +215,13 @@ def test_wrong_folders_are_refused_in_one_sentence(tmp_path: Path, names: tuple[
         read(plant(tmp_path, *names))
 
 
+@pytest.mark.parametrize("name", [b"b/caf\xe9.png", b"caf\xe9/1.png"])
+def test_a_name_that_is_no_utf8_is_refused_in_one_sentence(tmp_path: Path, name: bytes) -> None:
+    plant(tmp_path, "a/1.png", "b/1.png", os.fsdecode(name))
+    with pytest.raises(InputError, match=r"^the name of '.*caf\\udce9.*' is not UTF-8: rename"):
+        read(tmp_path)
+
+
 def test_a_folder_that_cannot_be_listed_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(tmp_path, "a/1.png", "b/1.png", "secret/1.png")
     scandir = os.scandir
@@ -330,6 +337,7 @@ def test_files_that_the_table_does_not_name_are_noticed(tmp_path: Path) -> None:
         ("file,label,fold\n1,a,train\n2,b,eval\n3,b,\n", {"split": "fold"}, "none of train.*'', 'eval'"),
         ("file,label\n1,a\n2,b\n", {"agreement": "share"}, "no column 'share'"),
         ("file,label\n1,a\n2,a\n", {}, "only one class, 'a'"),
+        ("file,label, label\n1,a,b\n2,b,a\n", {}, "several columns 'label'; rename all but one"),
     ],
 )
 def test_wrong_tables_are_refused_in_one_sentence(

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_a_name_that_is_too_long_is_missing():
         check_inputs(experiment("x" * 5000))
     with pytest.raises(InputError, match=r"candidates\.0\.weights: there is no file 'xxx"):
         check_inputs(experiment("demo", weights="x" * 5000))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"dataset\.source: '.*pipe' is neither a file nor a folder"):
+        check_inputs(experiment(str(tmp_path / "pipe")))
 
 
 def test_a_positive_class_that_the_folders_do_not_have_is_named(tmp_path):

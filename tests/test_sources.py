@@ -8,12 +8,11 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
 import pytest
+from local_server import folder_server
 
 from diascope import archives, demo, downloads, sources
 from diascope.config import ArchiveLimits
@@ -46,19 +45,12 @@ def archive(tmp_path: Path) -> Path:
     return make_zip(tmp_path / "served" / "Brain MRI (1).zip")
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def url(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(downloads, "BACKOFF", 0.001)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(archive.parent)))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/Brain%20MRI%20(1).zip"
-    server.shutdown()
-    server.server_close()
+    server = folder_server(archive.parent)
+    yield f"{server.url}/Brain%20MRI%20(1).zip"
+    server.close()
 
 
 def test_a_local_folder_is_read_where_it_is(tmp_path: Path, cache: Path) -> None:
