@@ -1,6 +1,5 @@
 """What does the classifier say of one image, and when does it rather not?"""
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -102,9 +101,9 @@ def reason(
 
 
 def _times(distance: float) -> str:
-    """Rounded up, so that what is beyond the limit does not read as 1.00 times."""
-    capped = min(distance, 1e6)
-    return f"{math.ceil(100 * capped) / 100:.2f} times" if capped < 10 else f"{capped:,.0f} times"
+    """Never 1.00 times: it is of what is beyond the limit."""
+    shown = min(max(distance, 1.01), 1e6)
+    return f"{shown:.2f} times" if shown < 10 else f"{shown:,.0f} times"
 
 
 def _shown(probability: float) -> str:

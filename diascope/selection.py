@@ -26,15 +26,17 @@ def select(results: list[CandidateResult], config: SelectionConfig) -> tuple[Can
     how = "cross-validation" if config.method == "cross_validation" else "the validation split"
     name = {"auroc": "macro AUROC", "balanced_accuracy": "balanced accuracy", "log_loss": "log loss"}[config.metric]
     figure = f"{name} {comparable(winner, config.metric):.3f} in {how}"
+    chosen = any(r.corrected is not None for r in results)
+    note = " What is the best of many counts without what that choice adds." if chosen else ""
     if len(results) == 1:
-        return winner, f"{winner.name} is the only candidate ({figure})."
+        return winner, f"{winner.name} is the only candidate ({figure}).{note}"
     if winner is best and len(tied) == 1:
-        return winner, f"{winner.name} has the best {figure}, by more than the tolerance of {config.tolerance:g}."
+        return winner, f"{winner.name} has the best {figure}, by more than the tolerance of {config.tolerance:g}.{note}"
     others = " and ".join(r.name for r in tied if r is not winner)
     return winner, (
         f"{winner.name} ({figure}, {winner.gigamacs:.2g} billion multiply-adds per image) is tied with {others} within "
         f"the tolerance of {config.tolerance:g}; the tie goes to the one that costs less at inference, then to the "
-        "earlier in the configuration."
+        f"earlier in the configuration.{note}"
     )
 
 

@@ -209,14 +209,17 @@ def _test_table(evaluation: Evaluation) -> "Table":
     from rich.table import Table
 
     test = evaluation.test
-    unit = test.interval_unit if test.n_groups is None else f"{test.n_groups} {test.interval_unit}s"
-    title = f"Test split: {test.n} images, {100 * test.confidence:g} % intervals over {unit}"
+    units = f"{test.interval_unit}s" if test.n_groups is None else f"{test.n_groups} {test.interval_unit}s"
+    title = f"Test split: {test.n} images, {100 * test.confidence:g} % intervals over {units}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("", overflow="fold")
     for name in ("AUROC", "sensitivity", "specificity", "precision", "F1"):
         table.add_column(name, no_wrap=True)
     overall = (test.auroc, test.sensitivity, test.specificity, test.precision, test.f1)
-    table.add_row("all classes", *map(_cell, overall), style="bold")
+    point = test.operating_point  # with two classes, the figures are those of the class that is looked for
+    sizes = {each.name: each.n for each in test.per_class}
+    whose = f"{point.positive_class} ({sizes[point.positive_class]})" if point else "all classes"
+    table.add_row(escape(_in_lines(whose)), *map(_cell, overall), style="bold")
     for each in test.per_class if len(test.per_class) > 2 else []:
         row = (each.auroc, each.sensitivity, each.specificity, each.precision, each.f1)
         table.add_row(escape(_in_lines(f"{each.name} ({each.n})")), *map(_cell, row))

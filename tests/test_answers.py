@@ -89,8 +89,8 @@ def test_a_foreign_image_is_foreign_before_it_is_uncertain(distance: float, deci
         (told(1 - 1e-9), "The most probable class, “along”, has a probability of above 0.999999."),
         (told(1.0), "The most probable class, “along”, has a probability of above 0.999999."),
         (
-            told(0.9, 2.345, familiarity=KNOWN),
-            "The image is unlike those the model was trained on: its distance to them is 2.35 times the limit, "
+            told(0.9, 2.342, familiarity=KNOWN),
+            "The image is unlike those the model was trained on: its distance to them is 2.34 times the limit, "
             "which is the 99th percentile of 1,577 held-out training images.",
         ),
     ],

@@ -479,5 +479,7 @@ def test_the_page_stands_alone_and_trusts_no_file_name(stored_batch: PredictedIm
 def test_a_page_without_any_answer_is_a_page(tmp_path: Path) -> None:
     write_rows(rows(), schema(CLASSES), tmp_path / TABLE)
     empty = store_batch(batch_info(), LocalImages(tmp_path, []), tmp_path, 10**6)
-    assert "Nothing was predicted." in page_of(inference_page(summarise(empty), empty.examples)).text
+    page = page_of(inference_page(summarise(empty), empty.examples))
+    assert "Nothing was predicted." in page.text
+    assert not any("lack" in (dict(attributes).get("class") or "").split() for _, attributes in page.tags)
     assert json.loads((tmp_path / "examples.json").read_text()) == {"uncertain": [], "foreign": []}

@@ -36,6 +36,13 @@ def test_a_tie_goes_to_the_one_that_costs_less() -> None:
     assert "worse" not in sentence
 
 
+def test_the_sentence_says_that_the_best_of_many_counts_for_less_than_its_score() -> None:
+    lucky = result("lucky", 0.91).model_copy(update={"corrected": 0.88})
+    winner, sentence = select([result("plain", 0.90), lucky], config())
+    assert winner.name == "plain"
+    assert sentence.endswith(" What is the best of many counts without what that choice adds.")
+
+
 def test_a_difference_of_just_the_tolerance_is_a_tie() -> None:
     assert select([result("best", 0.75, 100), result("fast", 0.5, 20)], config(tolerance=0.25))[0].name == "fast"
     assert select([result("best", 0.75, 100), result("fast", 0.5, 20)], config(tolerance=0.2499))[0].name == "best"

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from diascope.checks import Finding
 from diascope.dataset import DatasetInfo
-from diascope.metrics import ClassMetrics, Estimate, Metrics
+from diascope.metrics import ClassMetrics, Estimate, Metrics, OperatingPoint
 from diascope.promotion import Case, Decision
 from diascope.results import CandidateResult, Evaluation
 from diascope.summary import Outcome, as_json, print_table
@@ -199,6 +199,20 @@ def test_table_says_what_a_person_needs(outcome):
 
 def test_table_says_that_the_gate_refused():
     assert "Not promoted: AUROC 0.90 [0.85, 0.94]" in printed(make_outcome(promoted=False))
+
+
+def test_figures_of_two_classes_are_those_of_the_class_that_is_looked_for(outcome):
+    test = outcome.evaluation.test
+    point = OperatingPoint(positive_class="malignant", threshold=0.4, target_sensitivity=0.9)
+    changes = {"per_class": test.per_class[:2], "class_names": CLASSES[:2], "operating_point": point, "n_groups": None}
+    two = test.model_copy(update=changes | {"interval_unit": "image"})
+    evaluation = outcome.evaluation.model_copy(update={"test": two})
+
+    text = printed(Outcome(**{**vars(outcome), "evaluation": evaluation}))
+
+    assert "intervals over images" in text
+    assert "malignant (10)" in text
+    assert "all classes" not in text
 
 
 def test_remote_mlflow_is_an_address(outcome):
