@@ -8,11 +8,12 @@ import numpy as np
 from keras import layers, ops
 
 from diascope import __version__
+from diascope.block_lengths import NOTHING, lengths
 from diascope.classifier import METADATA, ActivationMap, Classifier, ClassifierInfo, sha256
 from diascope.engine import export
 from diascope.familiarity import Reference
 from diascope.features import BackboneInfo, FeatureBlock
-from diascope.heads import SHORTEST, Head
+from diascope.heads import Head
 from diascope.views import attach_return, attach_view
 
 PACKAGES = ("keras", "tensorflow", "openvino", "numpy", "pillow", "scikit-learn")
@@ -95,32 +96,69 @@ def _activation_map(
     averaged = [block for block in blocks if block.pooling in LINEAR]
     if len(head.layers) > 1 or not averaged:
         return None
-    places = list(dict.fromkeys((block.size, block.layer) for block in blocks))
-    grid = max((maps[places.index((b.size, b.layer))].shape[1:3] for b in averaged), key=lambda shape: shape[0])
-    parts: list[keras.KerasTensor] = []
-    scaled = head.scaling.blocks(features) if head.scaling else []
-    for block in averaged:
+    own = _maps_of(averaged, blocks, maps)
+    factors, constants = _per_block(own, averaged, features, head, blocks, norm)
+    by_grid: dict[tuple[int, int], list[keras.KerasTensor]] = {}
+    for place, (block, feature_map) in enumerate(zip(averaged, own, strict=True)):
         weights = head.layers[0][0][block.start : block.stop]
-        length = None
         if head.scaling:
             weights = weights / head.scaling.scale[block.start : block.stop, None]
-            place = head.scaling.bounds.index((block.start, block.stop))
-            length = ops.norm(scaled[place], axis=-1)[:, None, None, None]
-        feature_map = maps[places.index((block.size, block.layer))]
         if block.pooling == "flatten":
-            parts.append(_place_by_place(feature_map, weights, f"map_{len(parts)}"))
-            continue
-        convolution = layers.Conv2D(weights.shape[1], 1, use_bias=False, name=f"map_{len(parts)}")
-        part = convolution(feature_map)
-        convolution.set_weights([np.asarray(weights)[None, None]])
-        if norm == "l2":
-            pooled = layers.GlobalAveragePooling2D(keepdims=True)(feature_map)
-            part = part / ops.maximum(ops.norm(pooled, axis=-1, keepdims=True), SHORTEST)
-        if head.scaling and length is not None:
-            part = part - (head.scaling.mean[block.start : block.stop] @ weights).astype(np.float32)
-            part = part / ops.maximum(length, SHORTEST)
-        parts.append(part if part.shape[1:3] == grid else _enlarged(part, grid))
-    return parts[0] if len(parts) == 1 else layers.Add(name="activation_map")(parts)
+            part = _place_by_place(feature_map, weights, f"map_{place}")
+        else:
+            convolution = layers.Conv2D(weights.shape[1], 1, use_bias=False, name=f"map_{place}")
+            part = convolution(feature_map)
+            convolution.set_weights([np.asarray(weights)[None, None]])
+        if factors is not None:
+            part = part * factors[:, None, None, place : place + 1]
+        by_grid.setdefault(part.shape[1:3], []).append(part)
+    finest = max(by_grid, key=lambda shape: shape[0])
+    sums = {grid: _added(parts) for grid, parts in by_grid.items()}
+    whole = _added([each if grid == finest else _enlarged(each, finest) for grid, each in sums.items()])
+    return whole if constants is None else whole - constants
+
+
+def _maps_of(
+    averaged: list[FeatureBlock], blocks: list[FeatureBlock], maps: list[keras.KerasTensor]
+) -> list[keras.KerasTensor]:
+    """The feature map that each block is the average of."""
+    places = list(dict.fromkeys((block.size, block.layer) for block in blocks))
+    return [maps[places.index((block.size, block.layer))] for block in averaged]
+
+
+def _per_block(
+    maps: list[keras.KerasTensor],
+    averaged: list[FeatureBlock],
+    features: keras.KerasTensor,
+    head: Head,
+    blocks: list[FeatureBlock],
+    norm: str,
+) -> tuple[keras.KerasTensor | None, keras.KerasTensor | None]:
+    """What brings averages to the length they have in front of the head (n, n_averaged), and what is taken off then.
+
+    The latter is (n, 1, 1, n_classes), the same at each position. None: nothing.
+    """
+    factors, constants = None, None
+    if norm == "l2":
+        pooled = [layers.GlobalAveragePooling2D()(each) for each in maps]
+        joined = layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
+        factors = 1 / lengths(joined, [each.shape[-1] for each in pooled], NOTHING)
+    if head.scaling:
+        scaling = head.scaling
+        every = 1 / lengths(scaling.attach_standardised(features), scaling.widths)
+        places = [scaling.bounds.index((block.start, block.stop)) for block in averaged]
+        scaled = ops.stack([every[:, place] for place in places], axis=-1)
+        means = [scaling.mean[b.start : b.stop] / scaling.scale[b.start : b.stop] for b in averaged]
+        weights = [head.layers[0][0][b.start : b.stop] for b in averaged]
+        off = layers.Dense(weights[0].shape[1], use_bias=False, name="map_constants")
+        constants = ops.expand_dims(ops.expand_dims(off(scaled), 1), 1)
+        off.set_weights([np.stack([mean @ own for mean, own in zip(means, weights, strict=True)]).astype(np.float32)])
+        factors = scaled if factors is None else factors * scaled
+    return factors, constants
+
+
+def _added(parts: list[keras.KerasTensor]) -> keras.KerasTensor:
+    return parts[0] if len(parts) == 1 else layers.Add()(parts)
 
 
 def _place_by_place(feature_map: keras.KerasTensor, weights: np.ndarray, name: str) -> keras.KerasTensor:

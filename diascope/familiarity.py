@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diascope.answers import Familiarity
+from diascope.block_lengths import SHORTEST, of_length_1
 from diascope.errors import InputError
-from diascope.heads import SHORTEST
 from diascope.splits import folds
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ class Reference:
         """Continue a Keras graph from features to the distance (n,) divided by the threshold."""
         from keras import layers, ops
 
-        roots = ops.sign(features) * ops.sqrt(ops.abs(features))
-        blocks = [roots[:, start:stop] for start, stop in self.bounds]
-        units = [block / ops.maximum(ops.norm(block, axis=-1, keepdims=True), SHORTEST) for block in blocks]
+        parts = [features[:, start:stop] for start, stop in self.bounds]
+        counted = layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+        roots = ops.sign(counted) * ops.sqrt(ops.abs(counted))
         # As in heads: mean and scale are stored as weights of a layer that never learns, not in the model's JSON.
         centre = layers.BatchNormalization(epsilon=0, trainable=False, name="familiarity_centre")
         project = layers.Dense(self.directions.shape[1], use_bias=False, name="familiarity_directions")
-        z = centre(layers.Concatenate()(units) if len(units) > 1 else units[0])
+        z = centre(of_length_1(roots, [stop - start for start, stop in self.bounds]))
         explained = project(z)
         relative = self.scale / np.float32(threshold * np.sqrt(NOISE))
         centre.set_weights([relative, np.zeros_like(self.mean), self.mean, np.ones_like(self.mean)])

@@ -13,6 +13,7 @@ from pydantic import Field
 from diascope import hub, images
 from diascope.arrays import write_rows
 from diascope.backbones import find_backbone, input_convention, load_backbone
+from diascope.block_lengths import NOTHING, of_length_1
 from diascope.config import CandidateConfig
 from diascope.engine import Engine, ahead, export, multiply_adds, precision_for
 from diascope.errors import InputError
@@ -210,12 +211,14 @@ def build_network(spec: FeatureSpec, seed: int) -> tuple["keras.Model", list[Fea
         for layer, feature_map in zip(names, outputs if isinstance(outputs, list) else [outputs], strict=True):
             maps.append(feature_map)
             for pooling in spec.pooling:
-                pooled.append(_pool(feature_map, pooling, spec.feature_norm))
+                pooled.append(_pool(feature_map, pooling))
                 start = blocks[-1].stop if blocks else 0
                 stop = start + pooled[-1].shape[-1]
                 blocks.append(FeatureBlock(size=size, layer=layer, pooling=pooling, start=start, stop=stop))
     convention.set_weights([matrix.reshape(1, 1, 3, 3), offset])
     features = layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
+    if spec.feature_norm == "l2":
+        features = of_length_1(features, [block.stop - block.start for block in blocks], NOTHING)
     return keras.Model(image, [features, *maps], name="diascope"), blocks
 
 
@@ -321,16 +324,14 @@ def _layer_output(backbone: "keras.Model", name: str) -> "keras.KerasTensor":
     return output
 
 
-def _pool(feature_map: "keras.KerasTensor", pooling: str, norm: str) -> "keras.KerasTensor":
+def _pool(feature_map: "keras.KerasTensor", pooling: str) -> "keras.KerasTensor":
     from keras import layers, ops
 
     if pooling == "flatten":
         return layers.Flatten()(feature_map)
     if pooling == "std":
-        pooled = ops.std(feature_map, axis=(1, 2))
-    else:
-        pooled = (layers.GlobalAveragePooling2D() if pooling == "avg" else layers.GlobalMaxPooling2D())(feature_map)
-    return layers.UnitNormalization()(pooled) if norm == "l2" else pooled
+        return ops.std(feature_map, axis=(1, 2))
+    return (layers.GlobalAveragePooling2D() if pooling == "avg" else layers.GlobalMaxPooling2D())(feature_map)
 
 
 def _latency(engine: Engine, repeats: int = 30) -> float:

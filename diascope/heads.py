@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diascope.block_lengths import SHORTEST, of_length_1
 from diascope.config import CandidateConfig
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 # Strength of the L2 penalty as in mean(loss) + decay / 2 * |w|^2, on features scaled to a mean squared length of 1.
 WEIGHT_DECAYS = tuple(10.0**exponent for exponent in range(-8, 0))
 OUTLIER = 10.0  # standard deviations
-SHORTEST = 1e-6  # a block that is shorter than this is all zero
 RIDGE_SCALE = 10.0  # of the class indicators, so that temperatures of both kinds of head are of the same order
 
 RegularisationPath = Callable[
@@ -96,14 +96,10 @@ class BlockScaling:
 
     def attach(self, features: "keras.KerasTensor") -> "keras.KerasTensor":
         """Continue a Keras graph from features to scaled features."""
-        from keras import layers, ops
+        return of_length_1(self.attach_standardised(features), self.widths)
 
-        blocks = self.blocks(features)
-        scaled = [block / ops.maximum(ops.norm(block, axis=-1, keepdims=True), SHORTEST) for block in blocks]
-        return layers.Concatenate()(scaled) if len(scaled) > 1 else scaled[0]
-
-    def blocks(self, features: "keras.KerasTensor") -> "list[keras.KerasTensor]":
-        """Return the standardised blocks before they are brought to length 1."""
+    def attach_standardised(self, features: "keras.KerasTensor") -> "keras.KerasTensor":
+        """Continue a Keras graph to features before their blocks are brought to length 1."""
         from keras import layers, ops
 
         # A BatchNormalization that never learns: mean and scale are stored as weights, not in the model's JSON.
@@ -111,9 +107,7 @@ class BlockScaling:
         z = standardise(features)
         one, nothing = np.ones_like(self.mean), np.zeros_like(self.mean)
         standardise.set_weights([1 / self.scale, nothing, self.mean, one])
-        z = ops.clip(z, -OUTLIER, OUTLIER)
-        ends = [stop for _, stop in self.bounds[:-1]]
-        return ops.split(z, ends, axis=-1) if ends else [z]
+        return ops.clip(z, -OUTLIER, OUTLIER)
 
     def _standardised(self, features: np.ndarray) -> np.ndarray:
         return np.clip((features - self.mean) / self.scale, -OUTLIER, OUTLIER).astype(np.float64)
