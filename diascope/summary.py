@@ -36,6 +36,7 @@ class Outcome:
     seconds: float  # the whole run
     step_seconds: dict[str, float] = field(default_factory=dict)  # 0 where the step came from the cache
     exploration: str | None = None  # path of the page of what is in the data
+    sweep: str | None = None  # path of the page of what was swept
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "promotion": {"promoted": outcome.decision.promoted, "reason": outcome.decision.reason},
         "report": outcome.report,
         "exploration": outcome.exploration,
+        "sweep": outcome.sweep,
         "seconds": {"total": outcome.seconds, "steps": outcome.step_seconds},
     }
     return {name: _defined(value) for name, value in result.items()}
@@ -261,4 +263,4 @@ def _where_to_look(outcome: Outcome) -> str:
         f"MLflow     {mlflow}\n"
         f"Report     {outcome.report or 'none'}\n"
         f"Data       {outcome.exploration or 'none'}"
-    )
+    ) + (f"\nSweep      {outcome.sweep}" if outcome.sweep else "")

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 from diascope.errors import InputError
 from diascope.evaluation import EvaluationRecord, shown_images
 from diascope.promotion import Decision
+from pipelines.finished import Finished
 
 if TYPE_CHECKING:
-    from zenml.models import ArtifactVersionResponse, ModelVersionResponse
+    from zenml.models import ModelVersionResponse
 
     from diascope.dataset import Dataset
+    from diascope.trained_candidate import TrainedCandidate
 
 REPORTS = Path("reports")
+SAYS = {"data": "What is in its data", "sweep": "What its sweep tried"}
 
 
 def report_production(model: str) -> Path:
-    """Write the report of the version in production and return its path; what is in its data is written beside it.
+    """Write the report of the version in production and return its path; its run's other pages are written beside it.
 
     Raises
     ------
@@ -28,9 +31,9 @@ def report_production(model: str) -> Path:
     version = find_version(model)
     record, dataset = (find_artifact(version, name).load() for name in ("evaluation", "dataset"))
     path = write_report(version, record, dataset, Decision.model_validate(version.run_metadata["decision"]))
-    explored = write_exploration(version, _exploration(find_artifact(version, "evaluation")))
-    if explored:
-        print(f"What is in its data: {explored}", file=sys.stderr)
+    run = find_artifact(version, "evaluation").run
+    for kind, page in pages(Finished(run)).items() if run else ():
+        print(f"{SAYS[kind]}: {write_page(version, kind, page)}", file=sys.stderr)
     return path
 
 
@@ -46,16 +49,18 @@ def write_report(
     return _written(page, f"{version.model.name}-{version.number}.html")
 
 
-def write_exploration(version: "ModelVersionResponse", page: str | None) -> Path | None:
-    """Write the page of what is in a version's data beside its report and return its path; None where there is none."""
-    return _written(page, f"{version.model.name}-{version.number}-data.html") if page else None
+def pages(finished: Finished) -> dict[str, str]:
+    """Return what else a training run shows, by its kind: what is in the data, and what its sweep tried."""
+    found = {"data": finished.output("explore_data", "data_exploration")}
+    swept: TrainedCandidate | None = finished.output("sweep_settings", "swept_candidate")
+    if swept is not None:
+        found["sweep"] = (swept.root / "sweep.html").read_text(encoding="utf-8")
+    return {kind: page for kind, page in found.items() if page}
 
 
-def _exploration(evaluation: "ArtifactVersionResponse") -> str | None:
-    """The page that the run has made which made the evaluation; None where that was before there were such pages."""
-    from pipelines.finished import Finished
-
-    return Finished(evaluation.run).output("explore_data", "data_exploration") if evaluation.run else None
+def write_page(version: "ModelVersionResponse", kind: str, page: str) -> Path:
+    """Write such a page beside the version's report and return its path; raises InputError."""
+    return _written(page, f"{version.model.name}-{version.number}-{kind}.html")
 
 
 def _written(page: str, name: str) -> Path:

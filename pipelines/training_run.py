@@ -1,15 +1,17 @@
 """How is a training run, and what came of it?"""
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from diascope.errors import InputError
 from diascope.summary import Outcome
-from pipelines.report import write_exploration, write_report
+from pipelines.report import pages, write_page, write_report
 from pipelines.submission import run_pipeline
 
 if TYPE_CHECKING:
-    from zenml.models import ModelVersionResponse, PipelineRunResponse
+    from zenml.models import PipelineRunResponse
 
     from diascope.dataset import Dataset
     from diascope.evaluation import EvaluationRecord
@@ -34,6 +36,7 @@ def _read(run: "PipelineRunResponse") -> Outcome:
     dataset: Dataset = finished.input("check_data", "dataset")
     promoted = finished.steps["promote_model"].run_metadata
     version = Client().get_model_version(str(promoted["model"]), str(promoted["model_version"]))
+    beside = {kind: _or_none(write_page, version, kind, page) for kind, page in pages(finished).items()}
     return Outcome(
         run_name=finished.run.name,
         status=str(finished.run.status.value),
@@ -44,32 +47,22 @@ def _read(run: "PipelineRunResponse") -> Outcome:
         evaluation=record.evaluation,
         decision=decision,
         dataset=dataset.info,
-        report=_reported(version, record, dataset, decision),
-        exploration=_explored(version, finished.output("explore_data", "data_exploration")),
+        report=_or_none(write_report, version, record, dataset, decision),
+        exploration=beside.get("data"),
+        sweep=beside.get("sweep"),
         mlflow_uri=_tracking_uri(),
         seconds=finished.seconds,
         step_seconds=finished.step_seconds,
     )
 
 
-def _reported(
-    version: "ModelVersionResponse", record: "EvaluationRecord", dataset: "Dataset", decision: "Decision"
-) -> str | None:
-    """The report's path; where it cannot be written, that is said and the run counts all the same."""
+def _or_none(write: Callable[..., Path], *what: Any) -> str | None:
+    """A page's path; where it cannot be written, that is said and the run counts all the same."""
     try:
-        return str(write_report(version, record, dataset, decision))
+        return str(write(*what))
     except InputError as error:
         print(error, file=sys.stderr)
         return None
-
-
-def _explored(version: "ModelVersionResponse", page: str | None) -> str | None:
-    try:
-        path = write_exploration(version, page)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return None
-    return str(path) if path else None
 
 
 def _tracking_uri() -> str:

@@ -23,13 +23,18 @@ def _page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written() -> str | None:
-    return training_run._reported(VERSION, RECORD, None, None)  # type: ignore[arg-type]
+    return training_run._or_none(report.write_report, VERSION, RECORD, None, None)
 
 
 def test_the_report_is_written_below_the_working_directory(tmp_path: Path) -> None:
     assert written() == str(tmp_path / "reports" / "model-3.html")
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["model-3.html"]
     assert (tmp_path / "reports" / "model-3.html").read_text() == "<p>page</p>"
+
+
+def test_other_pages_are_beside_it(tmp_path: Path) -> None:
+    assert report.write_page(VERSION, "sweep", "<p>tried</p>") == tmp_path / "reports" / "model-3-sweep.html"
+    assert (tmp_path / "reports" / "model-3-sweep.html").read_text() == "<p>tried</p>"
 
 
 def test_a_run_counts_where_its_report_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ CLASSES = ["benign", "malignant", "normal"]
 UNDEFINED = Estimate(value=None)
 # The keys that programs rely on.
 KEYS = {"pipeline", "run_name", "status", "stack", "model", "winner", "validation", "test", "data"}
-KEYS |= {"promotion", "report", "exploration", "seconds"}
+KEYS |= {"promotion", "report", "exploration", "sweep", "seconds"}
 
 
 def estimate(value: float) -> Estimate:

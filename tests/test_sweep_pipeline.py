@@ -39,6 +39,9 @@ def test_the_best_setting_is_one_more_candidate_and_may_win(swept, steps):
     assert classifier.info.training.candidate["weight_decay"] >= 0.1
     with open(swept["report"], encoding="utf-8") as file:
         assert "best of 5 settings" in file.read()
+    assert swept["sweep"] == swept["report"].replace(".html", "-sweep.html")
+    with open(swept["sweep"], encoding="utf-8") as file:
+        assert file.read() == (trained.root / "sweep.html").read_text(encoding="utf-8")
 
 
 def test_every_trial_is_a_run_below_that_of_the_step(swept, steps):

@@ -47,7 +47,7 @@ def settings(result: CandidateResult) -> list[tuple[str, str]]:
         *((f"Chosen {key.replace('_', ' ')}", brief(value)) for key, value in result.chosen.items()),
         (
             "Time per image",
-            f"{figure(result.milliseconds, 1)} ms (network up to its features, fastest of 30, on the machine that trained)",
+            f"{figure(result.milliseconds, 1)} ms (up to its features, fastest of 30, on the machine that trained)",
         ),
         ("Fitting and comparing", f"{figure(result.seconds, 1)} s (features not included)"),
         ("Size of the network", f"{figure(result.megabytes, 1)} MB"),
