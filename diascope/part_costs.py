@@ -15,21 +15,26 @@ class PartCosts:
     needed: list[frozenset[str]]  # names of nodes by block
     multiply_adds: dict[str, int]  # of the nodes that have any
     milliseconds: dict[str, float]
+    together: float  # milliseconds of one image for what is done to all blocks at once, after they are pooled
     images: int  # that are run for one: itself and its further views
 
     @classmethod
     def of(cls, backbone: Backbone) -> "PartCosts":
-        """Read the exported graph and time its nodes; the times add up to that of the whole network."""
+        """Read the exported graph and time its nodes; all times add up to that of the whole network."""
         network = read_network(backbone.root / "features.xml")
         nodes = network.get_ops()
         images = len(backbone.outputs)
         times = operation_times(network, backbone.info.precision)
         scale = backbone.info.milliseconds / max(sum(times.values()), 1e-9)
         counted = {node.get_friendly_name(): operation_multiply_adds(node) for node in nodes}
+        needed = [frozenset(_ancestors(node)) for node in _pooled(network, len(backbone.info.blocks))]
+        timed = {name: scale * time for name, time in times.items() if time > 0}
+        pooling = sum(timed.get(name, 0) for name in frozenset().union(*needed))
         return cls(
-            needed=[frozenset(_ancestors(node)) for node in _pooled(network, len(backbone.info.blocks))],
+            needed=needed,
             multiply_adds={name: count for name, count in counted.items() if count},
-            milliseconds={name: scale * time for name, time in times.items() if time > 0},
+            milliseconds=timed,
+            together=max(0.0, backbone.info.milliseconds / images - pooling),
             images=images,
         )
 
@@ -39,7 +44,8 @@ class PartCosts:
 
     def latency(self, blocks: Collection[int]) -> float:
         """Return the milliseconds of one image that the blocks at these places need, by the times of their nodes."""
-        return self.images * sum(self.milliseconds.get(name, 0) for name in self._union(blocks))
+        pooling = sum(self.milliseconds.get(name, 0) for name in self._union(blocks))
+        return self.images * (pooling + self.together * len(set(blocks)) / len(self.needed))
 
     def _union(self, blocks: Collection[int]) -> frozenset[str]:
         return frozenset().union(*(self.needed[block] for block in blocks))

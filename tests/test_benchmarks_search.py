@@ -19,7 +19,7 @@ BLOCKS = [
     FeatureBlock(size=size, layer=layer, pooling=pooling, start=i * WIDTH, stop=(i + 1) * WIDTH)
     for i, (size, layer, pooling) in enumerate(PARTS)
 ]
-COSTS = PartCosts([frozenset({f"{block.size}"}) for block in BLOCKS], {"448": 4, "224": 1}, {}, images=1)
+COSTS = PartCosts([frozenset({f"{block.size}"}) for block in BLOCKS], {"448": 4, "224": 1}, {}, 0, images=1)
 
 
 def development() -> Development:
