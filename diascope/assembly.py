@@ -97,7 +97,7 @@ def _activation_map(
     if len(head.layers) > 1 or not averaged:
         return None
     own = _maps_of(averaged, blocks, maps)
-    factors, constants = _per_block(own, averaged, features, head, blocks, norm)
+    factors, constants = _per_block(own, averaged, features, head, norm)
     by_grid: dict[tuple[int, int], list[keras.KerasTensor]] = {}
     for place, (block, feature_map) in enumerate(zip(averaged, own, strict=True)):
         weights = head.layers[0][0][block.start : block.stop]
@@ -131,7 +131,6 @@ def _per_block(
     averaged: list[FeatureBlock],
     features: keras.KerasTensor,
     head: Head,
-    blocks: list[FeatureBlock],
     norm: str,
 ) -> tuple[keras.KerasTensor | None, keras.KerasTensor | None]:
     """What brings averages to the length they have in front of the head (n, n_averaged), and what is taken off then.
@@ -148,11 +147,11 @@ def _per_block(
         every = 1 / lengths(scaling.attach_standardised(features), scaling.widths)
         places = [scaling.bounds.index((block.start, block.stop)) for block in averaged]
         scaled = ops.stack([every[:, place] for place in places], axis=-1)
-        means = [scaling.mean[b.start : b.stop] / scaling.scale[b.start : b.stop] for b in averaged]
-        weights = [head.layers[0][0][b.start : b.stop] for b in averaged]
-        off = layers.Dense(weights[0].shape[1], use_bias=False, name="map_constants")
+        means, weights = scaling.mean / scaling.scale, head.layers[0][0]
+        taken_off = np.stack([means[b.start : b.stop] @ weights[b.start : b.stop] for b in averaged])
+        off = layers.Dense(taken_off.shape[1], use_bias=False, name="map_constants")
         constants = ops.expand_dims(ops.expand_dims(off(scaled), 1), 1)
-        off.set_weights([np.stack([mean @ own for mean, own in zip(means, weights, strict=True)]).astype(np.float32)])
+        off.set_weights([taken_off.astype(np.float32)])
         factors = scaled if factors is None else factors * scaled
     return factors, constants
 
