@@ -1,6 +1,5 @@
 """How good is the winner, on what it never saw?"""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from diascope.config import EvaluationConfig
 from diascope.decisions import measure_decisions
 from diascope.development import Development
 from diascope.errors import InputError
+from diascope.images import INGESTED
 from diascope.metrics import Metrics, OperatingPoint, choose_threshold, measure
 from diascope.results import CandidateResult, Decisions, Evaluation, Mistake
 from diascope.trained_candidate import TrainedCandidate
@@ -119,8 +119,7 @@ def predict_test(classifier: Classifier, dataset: "Dataset") -> "pd.DataFrame":
             yield from batch
 
     probabilities, distances = [], []
-    # Whether an image is too large was decided when it was ingested.
-    for outputs in classifier.stream(encoded(), max_pixels=sys.maxsize):
+    for outputs in classifier.stream(encoded(), max_pixels=INGESTED):
         probabilities.append(outputs["probabilities"])
         distances.append(outputs.get("distance", np.float32("nan")))
     table = _table(index, np.stack(probabilities), dataset.info.class_names, "test")

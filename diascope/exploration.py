@@ -4,7 +4,6 @@ Nothing here reads an image of the test split, and no image is held longer than 
 datasets a part is looked at, chosen by hashes and spread evenly over the classes.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import numpy as np
 
 from diascope.engine import ahead
 from diascope.errors import InputError
-from diascope.images import decode
+from diascope.images import INGESTED, decode
 from diascope.progress import Progress
 
 if TYPE_CHECKING:
@@ -123,8 +122,7 @@ def _looks(dataset: "Dataset", ids: list[str]) -> Iterator[tuple[str, Look]]:
 
     def look(sample: tuple[str, bytes]) -> tuple[str, Look]:
         name, data = sample
-        # Whether an image is too large was decided when it was ingested.
-        return name, look_at(decode(data, name=name, max_pixels=sys.maxsize))
+        return name, look_at(decode(data, name=name, max_pixels=INGESTED))
 
     return ahead(look, encoded())
 

@@ -1,7 +1,6 @@
 """What does the frozen backbone see? One pooled vector per image, computed once."""
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -281,8 +280,7 @@ def decoded(
 
     def pixels(sample: tuple[str, bytes]) -> np.ndarray:
         name, data = sample
-        # Whether an image is too large was decided when it was ingested.
-        return network_input(images.decode(data, name=name, max_pixels=sys.maxsize), size, spec.preparation)
+        return network_input(images.decode(data, name=name, max_pixels=images.INGESTED), size, spec.preparation)
 
     size = spec.image_sizes[0]
     encoded = (sample for ids, batch in dataset.images(*splits) for sample in zip(ids, batch, strict=True))

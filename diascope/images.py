@@ -1,6 +1,7 @@
 """How does a file become pixels? The only decoder: what it gives is what is hashed, trained on and served."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset as Dicom
 
 MAX_PIXELS = 100_000_000
+INGESTED = sys.maxsize  # pixels of an image of a stored dataset: whether it is too large was decided when it came in
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # a transfer syntax that is inflated before anything can be checked
 MOST_VALUES = 65_536  # that a table is made for
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")

@@ -1,6 +1,5 @@
 """Hold what is packaged to what was measured."""
 
-import sys
 from typing import Annotated
 
 from zenml import ArtifactConfig, step
@@ -8,6 +7,7 @@ from zenml import ArtifactConfig, step
 from diascope.classifier import Classifier
 from diascope.dataset import Dataset
 from diascope.evaluation import EvaluationRecord
+from diascope.images import INGESTED
 from diascope.parity import Answered, Parity, compare, measured
 from steps.metadata import log_result
 
@@ -22,7 +22,7 @@ def check_parity(
     expected = measured(evaluation, classifier, IMAGES)
     encoded = dataset.read([each.sample_id for each in expected])
     pictures = [encoded[each.sample_id] for each in expected]
-    answers = classifier.answers(pictures, max_pixels=sys.maxsize)  # they were not too large to be measured
+    answers = classifier.answers(pictures, max_pixels=INGESTED)
     parity = compare(expected, (Answered(each.label, each.probabilities, each.distance) for each in answers))
     log_result("parity", parity)
     return parity

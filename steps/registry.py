@@ -1,6 +1,5 @@
 """What is in production, and how does a model get there? (ZenML model stages and MLflow aliases)"""
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from diascope.classifier import Classifier
 from diascope.dataset import Dataset
 from diascope.errors import InputError
 from diascope.evaluation import EvaluationRecord, probability_columns
+from diascope.images import INGESTED
 from diascope.promotion import Champion, Decision
 from diascope.statement import Statement
 
@@ -241,8 +241,7 @@ def _answers(champion: Classifier, record: EvaluationRecord, fair: "pd.DataFrame
     new = fair[~fair["sha256"].isin(known.keys())]
     if len(new):
         encoded = dataset.read(new["sample_id"].tolist())
-        # Whether an image is too large was decided when it was ingested.
-        fresh = champion.predict(encoded.values(), max_pixels=sys.maxsize).probabilities
+        fresh = champion.predict(encoded.values(), max_pixels=INGESTED).probabilities
         known |= dict(zip(new["sha256"], fresh, strict=True))
     k = len(champion.info.class_names)
     return np.array([known[sha] for sha in fair["sha256"]], dtype=np.float64).reshape(-1, k)
