@@ -140,17 +140,22 @@ def command(
         raise DockerError(f"`docker {verb}` did not answer within {seconds:g} seconds.") from None
     if done.returncode:
         log.info("%s\n%s", done.stdout, done.stderr)
-        raise DockerError(f"`docker {verb}` failed: {_reason(done.stderr or done.stdout)}")
+        raise DockerError(f"`docker {verb}` failed: {_reason(verb, done.stderr, done.stdout)}")
     return done.stdout
 
 
-def _reason(output: str) -> str:
-    """The line that says why: the first with an error in it, for those after it are about the consequences."""
-    if "network bridge not found" in output:
+def _reason(verb: str, stderr: str, stdout: str) -> str:
+    """The line that says why: the first with an error in it, for those after it are about the consequences.
+
+    Without BuildKit, what the commands of a build say of themselves is on standard output.
+    """
+    if "network bridge not found" in stderr + stdout:
         return f"the engine has no bridge network; set {NETWORK}=host."
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines[-1:] or ["it did not say why"])[0]
+    if verb == "build" and "Temporary failure in name resolution" in stderr + stdout:
+        return f"its commands reach no network; where the engine has no bridge network, set {NETWORK}=host."
+    said, beside = ([line.strip() for line in text.splitlines() if line.strip()] for text in (stderr, stdout))
+    errors = [line for line in (*said, *beside) if "error" in line.lower()]
+    return (errors or said[-1:] or beside[-1:] or ["it did not say why"])[0]
 
 
 def _buildkit() -> dict[str, str]:

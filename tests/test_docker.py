@@ -123,6 +123,23 @@ def test_an_engine_without_a_bridge_network_is_told_what_to_set(engine, tmp_path
         docker.build(tmp_path, "lungs:3", {})
 
 
+LEGACY = "DEPRECATED: The legacy builder is deprecated.\n\nThe command '/bin/sh -c pip' returned a non-zero code: 1\n"
+
+
+def test_what_a_command_of_a_build_says_is_told_also_without_buildkit(engine, tmp_path):
+    said = "Step 2/9 : RUN pip\nERROR: No matching distribution found for numpy\n"
+    engine.answer(version=("20.10.24\n", "", 0), build=(said, LEGACY, 1))
+    with pytest.raises(docker.DockerError, match=r"^`docker build` failed: ERROR: No matching distribution found for"):
+        docker.build(tmp_path, "lungs:3", {})
+
+
+def test_a_build_without_a_network_is_told_what_to_set(engine, tmp_path):
+    said = "WARNING: Retrying after NewConnectionError: [Errno -3] Temporary failure in name resolution\n"
+    engine.answer(version=("20.10.24\n", "", 0), build=(said, LEGACY, 1))
+    with pytest.raises(docker.DockerError, match=r"^`docker build` failed: .*set DIASCOPE_DOCKER_NETWORK=host\.$"):
+        docker.build(tmp_path, "lungs:3", {})
+
+
 def test_a_container_that_ends_is_told_with_its_error_and_removed(engine, monkeypatch):
     monkeypatch.setenv(docker.NETWORK, "host")
     said = "Traceback\n  File x\ndiascope.errors.InputError: model.bin was changed.\n[ERROR] Exiting.\n"
